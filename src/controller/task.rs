@@ -1,0 +1,174 @@
+//! Pure: the task of an attempt, from validated sources and the spec.
+
+use super::{
+    discovery::Resolved,
+    mounts::{Mounts, StorePlace},
+    validate::{Destined, ValidBackup, ValidRestore},
+};
+use crate::{
+    api::{self, Auth, MilvusBackup, MilvusRestore, ProbeKind},
+    engine::task::{
+        AuthFiles, BackupTask, Content, DeleteTask, Flush, Indexes, Limits, Load, Mapping, MilvusTarget,
+        OnCollectionError, OnConflict, Pattern, ProbeTask, Rename, RestoreTask, Run, Selection, TASK_VERSION, Task,
+        TlsTarget, VerifyBackup, VerifyRestore, Work,
+    },
+};
+
+/// Key of Milvus' configuration in its ConfigMap.
+const LIVE_CONFIG: &str = "user.yaml";
+
+/// A task and what it needs mounted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The task.
+    pub task: Task,
+    /// Its mounts.
+    pub mounts: Mounts,
+}
+
+fn written(run: Run, work: Work, mounts: Mounts) -> Written {
+    Written { task: Task { version: TASK_VERSION, run, work }, mounts }
+}
+
+/// The task of a backup's attempt.
+pub fn backup(run: Run, backup: &MilvusBackup, valid: &ValidBackup) -> Written {
+    let spec = &backup.spec;
+    let mut mounts = Mounts::default();
+    let work = Work::Backup(Box::new(BackupTask {
+        artifact: valid.artifact.name.clone(),
+        milvus: milvus(&valid.milvus, spec.auth.as_ref(), &mut mounts),
+        destination: mounts.store(&valid.destination.place),
+        selection: selection(&spec.selection),
+        content: content(spec.content.data),
+        index_metadata: spec.content.index_metadata,
+        flush: match spec.consistency.flush {
+            api::Flush::Auto => Flush::Auto,
+            api::Flush::Skip => Flush::Skip,
+        },
+        on_collection_error: match spec.on_collection_error {
+            api::CollectionErrors::Fail => OnCollectionError::Fail,
+            api::CollectionErrors::Continue => OnCollectionError::Continue,
+        },
+        verify: match spec.verify {
+            api::BackupVerify::None => VerifyBackup::None,
+            api::BackupVerify::Manifest => VerifyBackup::Manifest,
+            api::BackupVerify::Checksum => VerifyBackup::Checksum,
+        },
+        limits: limits(&spec.limits),
+    }));
+    written(run, work, mounts)
+}
+
+/// The task of a restore's attempt. `last_attempt`: no other follows, so a failure is final.
+pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_attempt: bool) -> Written {
+    let spec = &restore.spec;
+    let mut mounts = Mounts::default();
+    let work = Work::Restore(Box::new(RestoreTask {
+        artifact: valid.artifact.name.clone(),
+        manifest_digest: valid.artifact.manifest_digest.clone(),
+        source: mounts.store(&valid.source.place),
+        target: milvus(&valid.milvus, spec.target.auth.as_ref(), &mut mounts),
+        selection: selection(&spec.selection),
+        mapping: Mapping {
+            databases: renames(&spec.mapping.databases),
+            collections: renames(&spec.mapping.collections),
+            suffix: spec.mapping.suffix.clone(),
+        },
+        on_conflict: match spec.on_conflict {
+            api::OnConflict::Fail => OnConflict::Fail,
+            api::OnConflict::Skip => OnConflict::Skip,
+            api::OnConflict::Replace => OnConflict::Replace,
+        },
+        content: content(spec.content.data),
+        indexes: match spec.indexes {
+            api::Indexes::Rebuild => Indexes::Rebuild,
+            api::Indexes::Auto => Indexes::Auto,
+            api::Indexes::Skip => Indexes::Skip,
+        },
+        load: match spec.load {
+            api::Load::Original => Load::Original,
+            api::Load::All => Load::All,
+            api::Load::None => Load::None,
+        },
+        verify: match spec.verify {
+            api::RestoreVerify::None => VerifyRestore::None,
+            api::RestoreVerify::RowCounts => VerifyRestore::RowCounts,
+        },
+        preflight_only: spec.preflight_only,
+        cleanup_on_failure: spec.cleanup_on_failure,
+        last_attempt,
+        limits: limits(&spec.limits),
+    }));
+    written(run, work, mounts)
+}
+
+/// The task that removes a copy.
+pub fn delete(run: Run, artifact: &str, place: &Destined) -> Written {
+    let mut mounts = Mounts::default();
+    let location = mounts.store(&place.place);
+    written(run, Work::Delete(DeleteTask { artifact: artifact.to_owned(), location }), mounts)
+}
+
+/// The task that tries a location.
+pub fn probe(run: Run, place: &StorePlace, kind: ProbeKind) -> Written {
+    let mut mounts = Mounts::default();
+    let location = mounts.store(place);
+    written(run, Work::Probe(ProbeTask { location, write: kind == ProbeKind::ReadWrite }), mounts)
+}
+
+fn milvus(resolved: &Resolved, auth: Option<&Auth>, mounts: &mut Mounts) -> MilvusTarget {
+    let store = StorePlace::of_milvus(&resolved.store, &resolved.store.root_path.value);
+    MilvusTarget {
+        host: resolved.grpc_host.value.clone(),
+        port: resolved.grpc_port.value,
+        tls: resolved.tls.as_ref().map(|tls| TlsTarget {
+            ca_file: tls.ca.as_ref().map(|ca| mounts.pem(&ca.value)),
+            server_name: tls.server_name.as_ref().map(|name| name.value.clone()),
+            client: tls
+                .client
+                .as_ref()
+                .map(|client| (mounts.pem(&client.value.certificate), mounts.pem(&client.value.private_key))),
+        }),
+        auth: auth.and_then(|auth| auth_files(auth, mounts)),
+        store: mounts.store(&store),
+        live_config: resolved.live_config.as_ref().map(|config| mounts.config_map(&config.value, LIVE_CONFIG)),
+    }
+}
+
+fn auth_files(auth: &Auth, mounts: &mut Mounts) -> Option<AuthFiles> {
+    if let Some(secret) = &auth.password_secret_ref {
+        return Some(AuthFiles::Password {
+            username: mounts.secret(&secret.name, &secret.username_key),
+            password: mounts.secret(&secret.name, &secret.password_key),
+        });
+    }
+    let secret = auth.token_secret_ref.as_ref()?;
+    Some(AuthFiles::Token { token: mounts.secret(&secret.name, &secret.key) })
+}
+
+fn selection(selection: &api::Selection) -> Selection {
+    let patterns = |patterns: &[api::Pattern]| {
+        let pattern = |pattern: &api::Pattern| Pattern {
+            database: pattern.database.clone(),
+            collections: pattern.collections.clone(),
+        };
+        patterns.iter().map(pattern).collect()
+    };
+    let api::Selection { include, exclude, allow_empty } = selection;
+    Selection { include: patterns(include), exclude: patterns(exclude), allow_empty: *allow_empty }
+}
+
+fn content(data: api::ContentData) -> Content {
+    match data {
+        api::ContentData::Full => Content::Full,
+        api::ContentData::SchemaOnly => Content::SchemaOnly,
+    }
+}
+
+fn renames(renames: &[api::Rename]) -> Vec<Rename> {
+    renames.iter().map(|rename| Rename { from: rename.from.clone(), to: rename.to.clone() }).collect()
+}
+
+fn limits(limits: &api::Limits) -> Limits {
+    Limits { concurrency: limits.concurrency.and_then(|bound| u32::try_from(bound).ok()) }
+}

@@ -1,0 +1,118 @@
+//! The commit: the Go tool's five files in its order, then our manifest, which makes the run count.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{Backup, recovery_point};
+use crate::engine::artifact::Artifact;
+use crate::engine::error::EngineError;
+use crate::engine::progress::Counters;
+use crate::engine::task::{Report, Run, Summary, TASK_VERSION};
+use crate::manifest::layout::OperatorFile;
+use crate::manifest::objects::encode_objects;
+use crate::manifest::operator_manifest::{FORMAT_VERSION, Source, Totals, digest};
+use crate::manifest::{BackupInfo, ObjectRecord, OperatorManifest, encode_meta};
+use crate::storage::{Condition, Written};
+
+/// Writes everything; answers the digest of the manifest as read back from the bucket.
+///
+/// # Errors
+/// The store's; [`EngineError::Interrupted`] when another attempt committed at the same time.
+pub(super) async fn write(
+    artifact: &Artifact,
+    backup: &Backup<'_>,
+    info: &BackupInfo,
+    records: &[ObjectRecord],
+    failed: &[String],
+) -> Result<String, EngineError> {
+    let store = artifact.store();
+    let mut full_digest = String::new();
+    for (name, body) in encode_meta(info)? {
+        full_digest = digest(&body);
+        store.put(&artifact.keys.key(&format!("meta/{name}")), Bytes::from(body)).await?;
+    }
+    let objects = encode_objects(records)?;
+    let manifest = OperatorManifest {
+        format_version: FORMAT_VERSION,
+        artifact: backup.task.artifact.clone(),
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        milvus_version: info.milvus_version.clone(),
+        created: Timestamp::now(),
+        recovery_point: recovery_point(info),
+        source: Source {
+            host: format!("{}:{}", backup.task.milvus.host, backup.task.milvus.port),
+            bucket: backup.task.milvus.store.bucket.clone(),
+            root_path: backup.task.milvus.store.prefix.clone(),
+        },
+        full_meta_sha256: full_digest,
+        objects_sha256: digest(&objects),
+        totals: totals(info, records),
+        partial: !failed.is_empty(),
+        failed_collections: failed.iter().map(|line| line.split(':').next().unwrap_or(line).to_owned()).collect(),
+    };
+    store.put(&artifact.keys.operator(OperatorFile::Objects), Bytes::from(objects)).await?;
+    let key = artifact.keys.operator(OperatorFile::Manifest);
+    let body = Bytes::from(manifest.encode()?);
+    if let Written::Refused = store.put_if(&key, body, Condition::Absent).await? {
+        return Err(EngineError::Interrupted(format!("{key} was written by another attempt at the same moment")));
+    }
+    Ok(digest(&store.get(&key).await?))
+}
+
+fn totals(info: &BackupInfo, records: &[ObjectRecord]) -> Totals {
+    Totals {
+        objects: records.len() as u64,
+        bytes: records.iter().map(|record| record.size).sum(),
+        rows: info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum(),
+        collections: info.collection_backups.len() as u64,
+        databases: info.database_backups.len() as u64,
+    }
+}
+
+/// The result of an earlier attempt of this run that committed but could not report (its Job was lost).
+///
+/// # Errors
+/// The artifact belongs to another run.
+pub(super) async fn already(
+    artifact: &Artifact,
+    run: &Run,
+    counters: &Counters,
+) -> Result<Option<Report>, EngineError> {
+    let Some((manifest, digest)) = artifact.manifest().await? else {
+        return Ok(None);
+    };
+    let contents = artifact.read().await?;
+    if contents.info.id != run.uid {
+        return Err(EngineError::Rejected(format!(
+            "there is already a backup {}: choose another name or delete it first",
+            manifest.artifact
+        )));
+    }
+    let totals = manifest.totals;
+    Ok(Some(Report {
+        version: TASK_VERSION,
+        ok: true,
+        reason: if manifest.partial { "PartiallyFailed" } else { "Completed" }.into(),
+        message: format!("an earlier attempt had finished: {} collections, {} bytes", totals.collections, totals.bytes),
+        manifest_digest: Some(digest),
+        recovery_point: manifest.recovery_point,
+        milvus_version: Some(manifest.milvus_version),
+        summary: Summary {
+            size_bytes: totals.bytes,
+            objects: totals.objects,
+            collections: totals.collections,
+            databases: totals.databases,
+            rows: totals.rows,
+            ..Summary::default()
+        },
+        progress: {
+            counters.plan(totals.collections, totals.objects, totals.bytes);
+            counters.objects(totals.objects, totals.bytes);
+            counters.collections(totals.collections);
+            counters.read(Timestamp::now())
+        },
+        failed_total: manifest.failed_collections.len() as u64,
+        failed_collections: manifest.failed_collections,
+        ..Report::default()
+    }))
+}

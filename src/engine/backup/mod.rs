@@ -1,0 +1,284 @@
+//! Backup: preflight, flush, list, plan, copy, verify, commit.
+//!
+//! The commit point is last: without `operator/manifest.json` the run never happened. An attempt that follows a killed one
+//! lists what is there already and copies the rest; it never trusts a half-made artifact.
+
+mod commit;
+mod describe;
+mod flush;
+mod segments;
+mod verify;
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+
+use super::artifact::Artifact;
+use super::copy::{self, Copy};
+use super::error::{EngineError, bounded};
+use super::patience::patient;
+use super::progress::Counters;
+use super::select::{Name, select};
+use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
+use super::{connect, lock, preflight};
+use crate::manifest::backup_info::DatabaseBackupInfo;
+use crate::manifest::layout::OperatorFile;
+use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair, ObjectRecord};
+use crate::milvus::{FlushTicket, Milvus};
+use crate::storage::{Store, list_all, sweep_uploads};
+
+/// Collections described and listed at once.
+const COLLECTIONS: usize = 8;
+
+/// Everything a backup needs at hand.
+struct Backup<'a> {
+    task: &'a BackupTask,
+    run: &'a Run,
+    counters: &'a Counters,
+    milvus: Milvus,
+    source: std::sync::Arc<dyn Store>,
+    artifact: Artifact,
+}
+
+/// A planned collection, or why it cannot be backed up.
+type Planned = (Name, Result<(CollectionBackupInfo, Vec<Copy>), EngineError>);
+
+/// What can be backed up, and what cannot.
+#[derive(Default)]
+struct Split {
+    collections: Vec<CollectionBackupInfo>,
+    copies: Vec<Copy>,
+    /// `database.collection: why`.
+    failed: Vec<String>,
+}
+
+/// Makes an artifact.
+///
+/// # Errors
+/// See [`EngineError`]; nothing is committed then.
+pub async fn run(task: &BackupTask, run: &Run, counters: &Counters) -> Result<Report, EngineError> {
+    counters.enter(Stage::Preflight);
+    if let Some(live) = preflight::live_config(task.milvus.live_config.as_deref()).await {
+        preflight::config_drift(&live, &task.milvus.store)?;
+    }
+    let artifact = Artifact::at(connect::store(&task.destination).await?, &task.destination.prefix, &task.artifact)?;
+    if let Some(report) = commit::already(&artifact, run, counters).await? {
+        return Ok(report);
+    }
+    let source = connect::store(&task.milvus.store).await?;
+    let milvus = patient_connect(task).await?;
+    counters.saw_version(&milvus.version().text);
+    let backup = Backup { task, run, counters, milvus, source, artifact };
+    backup.make().await
+}
+
+async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
+    super::restarts(|| connect::milvus(&task.milvus)).await
+}
+
+impl Backup<'_> {
+    async fn make(&self) -> Result<Report, EngineError> {
+        let names = self.selected().await?;
+        let (store, key) = (self.artifact.store(), self.artifact.keys.operator(OperatorFile::Lock));
+        let lock = lock::take(store, key, &self.task.artifact, self.run).await?;
+        // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
+        sweep_uploads(store, &self.artifact.keys.dir()).await?;
+        let tickets = self.flush(&names).await?;
+        let planned = self.plan(&names, &tickets).await;
+        let Split { collections, copies, failed } = self.split(planned)?;
+        let copied_bytes = self.copy(&copies, &lock).await?;
+        self.counters.enter(Stage::Verifying);
+        let records = verify::artifact(&self.artifact, &copies, self.task.verify).await?;
+        self.counters.enter(Stage::Finalizing);
+        let info = self.info(collections).await?;
+        let summary = summary(&info, &records, copied_bytes, self.task);
+        lock.still_held().await?;
+        let digest = commit::write(&self.artifact, self, &info, &records, &failed).await?;
+        Ok(self.report(&info, summary, digest, failed))
+    }
+
+    /// The collections that are meant, after a look at whether their objects are where we think they are.
+    async fn selected(&self) -> Result<Vec<Name>, EngineError> {
+        let mut ids = HashMap::new();
+        for database in patient(|| self.milvus.list_databases()).await? {
+            for collection in patient(|| self.milvus.list_collections(&database)).await? {
+                ids.insert(Name::new(&database, collection.name), collection.id);
+            }
+        }
+        let mut existing: Vec<Name> = ids.keys().cloned().collect();
+        existing.sort();
+        let names = select(&self.task.selection, &existing).map_err(EngineError::Rejected)?;
+        let sampled: Vec<(Name, i64)> =
+            names.iter().filter_map(|name| ids.get(name).map(|id| (name.clone(), *id))).collect();
+        self.counters.plan(names.len() as u64, 0, 0);
+        if self.task.content == Content::Full {
+            preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
+        }
+        Ok(names)
+    }
+
+    async fn flush(&self, names: &[Name]) -> Result<BTreeMap<Name, FlushTicket>, EngineError> {
+        if self.task.flush == Flush::Skip || self.task.content == Content::SchemaOnly {
+            return Ok(BTreeMap::new());
+        }
+        self.counters.enter(Stage::Flushing);
+        let tickets = flush::all(&self.milvus, names).await?;
+        Ok(names.iter().cloned().zip(tickets).collect())
+    }
+
+    /// Describes and lists all collections; a failure stays with its collection.
+    async fn plan(&self, names: &[Name], tickets: &BTreeMap<Name, FlushTicket>) -> Vec<Planned> {
+        self.counters.enter(Stage::CopyingMetadata);
+        stream::iter(names)
+            .map(|name| async move { (name.clone(), self.plan_one(name, tickets.get(name)).await) })
+            .buffered(COLLECTIONS)
+            .collect()
+            .await
+    }
+
+    async fn plan_one(
+        &self,
+        name: &Name,
+        ticket: Option<&FlushTicket>,
+    ) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
+        let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
+        if let Some(ticket) = ticket {
+            describe::consistent_to(&mut info, ticket);
+        }
+        if self.task.content == Content::SchemaOnly {
+            return Ok((info, Vec::new()));
+        }
+        let root = &self.task.milvus.store.prefix;
+        let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket).await?;
+        let found = match ticket.and_then(|ticket| ticket.flush_ts) {
+            Some(flush_ts) => segments::without_later_deletes(self.source.as_ref(), found, flush_ts).await?,
+            None => found,
+        };
+        let copies = segments::record(&mut info, &self.artifact.keys, found);
+        Ok((info, copies))
+    }
+
+    /// Keeps what can be backed up; decides by `onCollectionError` what the rest means.
+    fn split(&self, planned: Vec<Planned>) -> Result<Split, EngineError> {
+        let Split { mut collections, mut copies, mut failed } = Split::default();
+        for (name, outcome) in planned {
+            match outcome {
+                Ok((info, wanted)) => {
+                    collections.push(info);
+                    copies.extend(wanted);
+                }
+                Err(error)
+                    if self.task.on_collection_error == OnCollectionError::Continue
+                        && error.class() != crate::exit::Class::Retry =>
+                {
+                    tracing::warn!(collection = %name, "left out: {error}");
+                    failed.push(format!("{name}: {}", bounded(&error.to_string(), 200)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Split { collections, copies, failed })
+    }
+
+    /// Copies what is not there yet; answers the bytes moved by this attempt.
+    async fn copy(&self, copies: &[Copy], lock: &lock::Lock<'_>) -> Result<u64, EngineError> {
+        let bytes = copies.iter().map(|copy| copy.source.size).sum();
+        self.counters.plan(self.counters.read(Timestamp::UNIX_EPOCH).collections_total, copies.len() as u64, bytes);
+        self.counters.enter(Stage::CopyingData);
+        let there = list_all(self.artifact.store(), &self.artifact.keys.binlogs()).await?;
+        let missing = copy::differing(copies, &there);
+        let todo: Vec<Copy> = {
+            let missing: std::collections::HashSet<&str> = missing.iter().map(String::as_str).collect();
+            copies.iter().filter(|copy| missing.contains(copy.to.as_str())).cloned().collect()
+        };
+        let left: u64 = todo.iter().map(|copy| copy.source.size).sum();
+        self.counters.objects((copies.len() - todo.len()) as u64, bytes - left);
+        tracing::info!(objects = copies.len(), copy = todo.len(), bytes = left, "planned");
+        let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
+        let moved =
+            copy::all(self.source.as_ref(), self.artifact.store(), &todo, concurrency, self.counters, lock).await?;
+        lock.still_held().await?;
+        self.artifact.remove_strays(copies, &there).await?;
+        self.counters.collections(self.counters.read(Timestamp::UNIX_EPOCH).collections_total);
+        Ok(moved)
+    }
+
+    async fn info(&self, collections: Vec<CollectionBackupInfo>) -> Result<BackupInfo, EngineError> {
+        let mut databases = BTreeMap::new();
+        for collection in &collections {
+            databases.entry(collection.db_name.clone()).or_insert(collection.db_id);
+        }
+        let mut described = Vec::new();
+        for (name, id) in databases {
+            let found = patient(|| self.milvus.describe_database(&name)).await?;
+            let (db_id, properties) = found.map_or((id, Vec::new()), |database| (database.id, database.properties));
+            described.push(DatabaseBackupInfo {
+                db_name: name,
+                db_id,
+                properties: properties.into_iter().map(|(key, value)| KeyValuePair { key, value }).collect(),
+                ..DatabaseBackupInfo::default()
+            });
+        }
+        Ok(BackupInfo {
+            id: self.run.uid.clone(),
+            name: self.task.artifact.clone(),
+            size: collections.iter().map(|collection| collection.size).sum(),
+            collection_backups: collections,
+            milvus_version: self.milvus.version().text.clone(),
+            database_backups: described,
+            ..BackupInfo::default()
+        })
+    }
+
+    fn report(&self, info: &BackupInfo, summary: Summary, digest: String, failed: Vec<String>) -> Report {
+        let partial = !failed.is_empty();
+        let message = match partial {
+            false => format!("backed up {} collections, {} bytes", summary.collections, summary.size_bytes),
+            true => format!(
+                "backed up {} collections; {} could not be: {}",
+                summary.collections,
+                failed.len(),
+                super::error::named(&failed, 3)
+            ),
+        };
+        Report {
+            version: TASK_VERSION,
+            ok: true,
+            class: None,
+            reason: if partial { "PartiallyFailed" } else { "Completed" }.into(),
+            message: bounded(&message, 1000),
+            manifest_digest: Some(digest),
+            recovery_point: recovery_point(info),
+            milvus_version: Some(info.milvus_version.clone()),
+            summary,
+            progress: self.counters.read(Timestamp::now()),
+            failed_total: failed.len() as u64,
+            failed_collections: failed.into_iter().take(20).collect(),
+            ..Report::default()
+        }
+    }
+}
+
+/// The oldest flush point: all collections are consistent to this moment. None when one of them was not flushed.
+fn recovery_point(info: &BackupInfo) -> Option<Timestamp> {
+    let points: Option<Vec<Timestamp>> =
+        info.collection_backups.iter().map(CollectionBackupInfo::recovery_point).collect();
+    points?.into_iter().min()
+}
+
+fn summary(info: &BackupInfo, records: &[ObjectRecord], copied: u64, task: &BackupTask) -> Summary {
+    let mut warnings = Vec::new();
+    if task.flush == Flush::Skip {
+        warnings.push("flush was skipped: rows that were still in memory are not in the backup".to_owned());
+    }
+    Summary {
+        size_bytes: records.iter().map(|record| record.size).sum(),
+        copied_bytes: copied,
+        objects: records.len() as u64,
+        collections: info.collection_backups.len() as u64,
+        databases: info.database_backups.len() as u64,
+        rows: info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum(),
+        warnings,
+    }
+}

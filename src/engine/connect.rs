@@ -1,0 +1,130 @@
+//! From a task's targets to open stores and a connected server.
+//!
+//! The only place that reads mounted files. A missing file is named by its Secret and key, which are the last two parts of
+//! its path by the controller's convention; its content never reaches a message.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::EngineError;
+use super::task::{AuthFiles, Credentials, MilvusTarget, StoreTarget};
+use crate::milvus::{self, ConnectOptions, Milvus};
+use crate::storage::{Keys, S3Config, S3Store, Store};
+
+/// Region for stores that do not care but whose signature needs one.
+const DEFAULT_REGION: &str = "us-east-1";
+/// How long one call is repeated inside the client; longer waits are the engine's (`patience`).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens the bucket of a target.
+///
+/// # Errors
+/// Missing or unreadable key files, an endpoint that is no URL.
+pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> {
+    let keys = match &target.credentials {
+        Credentials::Ambient => Keys::Ambient,
+        Credentials::Files { access_key, secret_key, session_token } => Keys::Static {
+            access_key: text(access_key).await?,
+            secret_key: text(secret_key).await?,
+            session_token: match session_token {
+                Some(path) => Some(text(path).await?),
+                None => None,
+            },
+        },
+    };
+    let store = S3Store::open(S3Config {
+        endpoint: target.endpoint.clone(),
+        region: target.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+        bucket: target.bucket.clone(),
+        path_style: target.path_style,
+        keys,
+        ca_pem: match &target.ca_file {
+            Some(path) => Some(bytes(path).await?),
+            None => None,
+        },
+    })
+    .await?;
+    Ok(Arc::new(store))
+}
+
+/// Connects to the server of a target.
+///
+/// # Errors
+/// Missing files, an unreachable server, a refused log-in.
+pub async fn milvus(target: &MilvusTarget) -> Result<Milvus, EngineError> {
+    let tls = match &target.tls {
+        None => None,
+        Some(tls) => Some(milvus::Tls {
+            ca_pem: match &tls.ca_file {
+                Some(path) => Some(bytes(path).await?),
+                None => None,
+            },
+            server_name: tls.server_name.clone(),
+            client: match &tls.client {
+                Some((certificate, key)) => Some((bytes(certificate).await?, bytes(key).await?)),
+                None => None,
+            },
+        }),
+    };
+    let credentials = match &target.auth {
+        None => None,
+        Some(AuthFiles::Password { username, password }) => {
+            Some(milvus::Credentials::UserPassword { user: text(username).await?, password: text(password).await? })
+        }
+        Some(AuthFiles::Token { token }) => Some(milvus::Credentials::Token(text(token).await?)),
+    };
+    let options = ConnectOptions {
+        tls,
+        credentials,
+        patience: PATIENCE,
+        ..ConnectOptions::new(target.host.clone(), target.port)
+    };
+    Ok(Milvus::connect(options).await?)
+}
+
+async fn text(path: &Path) -> Result<String, EngineError> {
+    let raw = bytes(path).await?;
+    let text = String::from_utf8(raw).map_err(|_| setup(format!("{} is not text", origin(path))))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn bytes(path: &Path) -> Result<Vec<u8>, EngineError> {
+    tokio::fs::read(path).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => setup(format!("{} does not exist: create it, or name another", origin(path))),
+        _ => setup(format!("{} cannot be read: {error}", origin(path))),
+    })
+}
+
+/// `key k of Secret s` for a mounted file.
+fn origin(path: &Path) -> String {
+    let part = |path: Option<&Path>| {
+        path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    format!("key {} of Secret {}", part(Some(path)), part(path.parent()))
+}
+
+fn setup(message: String) -> EngineError {
+    EngineError::Setup { reason: "SecretNotFound", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_key_is_named_with_its_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prod-keys").join("accesskey");
+        let said = text(&path).await.unwrap_err().to_string();
+        assert_eq!(said, "key accesskey of Secret prod-keys does not exist: create it, or name another");
+    }
+
+    #[tokio::test]
+    async fn a_trailing_line_end_is_no_part_of_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "abc\n").unwrap();
+        assert_eq!(text(&path).await.unwrap(), "abc");
+    }
+}

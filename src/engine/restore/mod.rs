@@ -1,0 +1,493 @@
+//! Restore: read, prove, plan, create, import, index, load, count.
+//!
+//! Nothing is created before every object of the backup is proven and every name is free. Each step that cannot be
+//! repeated is in the ledger before it is taken. A collection is done when its rows are counted.
+
+mod create;
+mod finish;
+mod import;
+mod ledger;
+mod mapping;
+mod plan;
+mod rows;
+mod staging;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+
+use self::import::{Ended, Request};
+use self::ledger::{Ledger, Step};
+use self::plan::{Action, Item};
+use super::artifact::{Artifact, Contents};
+use super::copy;
+use super::error::{EngineError, bounded, named};
+use super::patience::patient;
+use super::progress::Counters;
+use super::select::{Name, select};
+use super::task::{
+    Content, OnConflict, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION, VerifyRestore,
+};
+use super::{connect, preflight};
+use crate::exit::Class;
+use crate::milvus::Milvus;
+use crate::storage::ObjectMeta;
+
+/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded.
+const COLLECTIONS: usize = 4;
+/// Import jobs of one collection asked for at once; a 2.3 server queues at most 32 in all.
+const JOBS: usize = 4;
+/// Collections of the target that are asked for flushed rows, to prove the settings of its bucket by them.
+const LOOKED_AT: usize = 50;
+/// A server that is there answers sooner; one that took longer was just starting.
+const CONNECTS: Duration = Duration::from_secs(2);
+/// How often a collection of ours is dropped and started over when the server lost its imports.
+const RESTARTS: u32 = 3;
+
+/// Everything a restore needs at hand.
+struct Restore<'a> {
+    task: &'a RestoreTask,
+    counters: &'a Counters,
+    milvus: &'a Milvus,
+    artifact: &'a Artifact,
+    origin: &'a staging::Origin,
+    ledger: &'a Ledger<'a>,
+}
+
+/// What a restored collection amounted to.
+#[derive(Debug, Default)]
+struct Outcome {
+    expected: u64,
+    actual: u64,
+    warnings: Vec<String>,
+}
+
+/// Carries a restore out.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<Report, EngineError> {
+    counters.enter(Stage::Preflight);
+    let artifact = Artifact::at(connect::store(&task.source).await?, &task.source.prefix, &task.artifact)?;
+    let contents = artifact.read().await?;
+    pinned(task, &contents)?;
+    if let Some(live) = preflight::live_config(task.target.live_config.as_deref()).await {
+        preflight::config_drift(&live, &task.target.store)?;
+    }
+    let asked = tokio::time::Instant::now();
+    let milvus = super::restarts(|| connect::milvus(&task.target)).await?;
+    if asked.elapsed() > CONNECTS {
+        milvus.note_away();
+    }
+    counters.saw_version(&milvus.version().text);
+    let target_store = connect::store(&task.target.store).await?;
+    target_store.list_page(&preflight::root(&task.target.store.prefix), None).await?;
+    let origin = staging::origin(&artifact, target_store, &run.uid);
+    let ledger = Ledger::open(artifact.store(), artifact.keys.restore_ledger(&run.uid), run).await?;
+    let restore = Restore { task, counters, milvus: &milvus, artifact: &artifact, origin: &origin, ledger: &ledger };
+    let listed = match task.content {
+        Content::Full => artifact.listed().await?,
+        Content::SchemaOnly => Vec::new(),
+    };
+    let items = restore.plan(&contents, &listed).await?;
+    restore.prove(&contents, &items, &listed).await?;
+    restore.storage_path().await?;
+    if task.preflight_only {
+        return Ok(restore.preflight_report(&items));
+    }
+    match restore.carry_out(&contents, &items).await {
+        Ok(report) => Ok(report),
+        Err(error) => {
+            if error.class() != Class::LostLock && (task.last_attempt || error.class() != Class::Retry) {
+                restore.give_up().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The artifact must be the one that was pinned.
+fn pinned(task: &RestoreTask, contents: &Contents) -> Result<(), EngineError> {
+    let found = contents.manifest.as_ref().map(|(_, digest)| digest.as_str()).unwrap_or_default();
+    match &task.manifest_digest {
+        Some(pinned) if pinned != found => Err(EngineError::Damaged(format!(
+            "backup {} is not the one this restore was pinned to: its manifest has digest {found}, expected {pinned}",
+            task.artifact
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl Restore<'_> {
+    /// Selection, mapping, conflicts: all names are known before anything is touched.
+    async fn plan(&self, contents: &Contents, listed: &[ObjectMeta]) -> Result<Vec<Item>, EngineError> {
+        let rejected = EngineError::Rejected;
+        let info = &contents.info;
+        let in_backup: Vec<Name> =
+            info.collection_backups.iter().map(|c| Name::new(&c.db_name, &c.collection_name)).collect();
+        let selected = select(&self.task.selection, &in_backup).map_err(rejected)?;
+        let pairs = mapping::map(&self.task.mapping, &selected).map_err(rejected)?;
+        let mut existing = BTreeSet::new();
+        let databases = patient(|| self.milvus.list_databases()).await?;
+        for (_, target) in pairs.iter().filter(|(_, target)| databases.contains(&target.database)) {
+            let (database, collection) = (&target.database, &target.collection);
+            let Some(found) = patient(|| self.milvus.describe_collection(database, collection)).await? else {
+                continue;
+            };
+            if let Some(real) = create::aliased(&found, target)
+                && self.task.on_conflict == OnConflict::Replace
+            {
+                return Err(EngineError::ConflictFound(format!(
+                    "{target} is an alias of collection {real}, which is not replaced, nothing was touched: drop the alias \
+                     or rename the target with spec.mapping"
+                )));
+            }
+            existing.insert(target.clone());
+        }
+        let begun: BTreeSet<Name> = self.ledger.read().await.entries.iter().map(ledger::Entry::name).collect();
+        let actions =
+            plan::actions(&pairs, &existing, &begun, self.task.on_conflict).map_err(EngineError::ConflictFound)?;
+        let strays = self.artifact.strays(contents, listed);
+        let mut items = Vec::new();
+        for ((source, target), action) in pairs.into_iter().zip(actions) {
+            let Some(info) = info
+                .collection_backups
+                .iter()
+                .find(|c| c.db_name == source.database && c.collection_name == source.collection)
+            else {
+                continue;
+            };
+            supported(&source, info, self.milvus)?;
+            let batches = match self.task.content {
+                Content::Full => plan::batches(info, &self.artifact.keys, self.milvus.version(), &strays),
+                Content::SchemaOnly => Vec::new(),
+            };
+            items.push(Item { source, target, action, info: info.clone(), batches });
+        }
+        let sum = |count: fn(&plan::Batch) -> u64| {
+            items.iter().filter(|item| item.action != Action::Skip).flat_map(|item| &item.batches).map(count).sum()
+        };
+        self.counters.plan(items.len() as u64, sum(|batch| batch.objects), sum(|batch| batch.bytes));
+        Ok(items)
+    }
+
+    /// Whether Milvus' bucket is the one the settings name, as far as collections that are there already can show it.
+    async fn storage_path(&self) -> Result<(), EngineError> {
+        let mut there = Vec::new();
+        for database in patient(|| self.milvus.list_databases()).await? {
+            match patient(|| self.milvus.list_collections(&database)).await {
+                Ok(found) => {
+                    there.extend(found.into_iter().map(|found| (Name::new(&database, found.name), found.id)));
+                }
+                // A login may restore into its own database and not see the others.
+                Err(error) if error.class() == Class::Configuration => {}
+                Err(error) => return Err(error),
+            }
+            if there.len() >= LOOKED_AT {
+                break;
+            }
+        }
+        there.truncate(LOOKED_AT);
+        match preflight::storage_path(self.milvus, self.origin.store.as_ref(), &self.task.target, &there).await {
+            Err(EngineError::Milvus(error)) if error.class() == Class::Configuration => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn prove(&self, contents: &Contents, items: &[Item], listed: &[ObjectMeta]) -> Result<(), EngineError> {
+        if self.task.content == Content::SchemaOnly {
+            return Ok(());
+        }
+        let wanted = items.iter().filter(|item| item.action != Action::Skip);
+        let collections: HashSet<i64> = wanted.map(|item| item.info.collection_id).collect();
+        self.artifact.prove(contents, &collections, listed).await
+    }
+
+    async fn carry_out(&self, contents: &Contents, items: &[Item]) -> Result<Report, EngineError> {
+        self.ledger.take().await?;
+        self.databases(contents, items).await?;
+        self.counters.enter(Stage::CopyingData);
+        let outcomes: Vec<(&Item, Result<Outcome, EngineError>)> = stream::iter(items)
+            .map(|item| async move { (item, self.collection(item).await) })
+            .buffer_unordered(COLLECTIONS)
+            .collect()
+            .await;
+        let mut done = Vec::new();
+        let mut failed = Vec::new();
+        for (item, outcome) in outcomes {
+            match outcome {
+                Ok(outcome) => done.push((item, outcome)),
+                Err(error) => failed.push((item, error)),
+            }
+        }
+        self.counters.enter(Stage::Finalizing);
+        // A failure that another attempt may cure must not hide behind one that it cannot, and the other way round.
+        failed.sort_by_key(|(_, error)| error.class() == Class::Retry);
+        if let Some((item, error)) = failed.into_iter().next() {
+            tracing::error!(collection = %item.target, "{error}");
+            return Err(error);
+        }
+        staging::clear(self.origin).await?;
+        Ok(self.report(items, done).await)
+    }
+
+    async fn databases(&self, contents: &Contents, items: &[Item]) -> Result<(), EngineError> {
+        let mut wanted = BTreeMap::new();
+        for item in items.iter().filter(|item| item.action != Action::Skip) {
+            let recorded =
+                contents.info.database_backups.iter().find(|database| database.db_name == item.source.database);
+            wanted.entry(item.target.database.clone()).or_insert(recorded);
+        }
+        let existing = patient(|| self.milvus.list_databases()).await?;
+        wanted.retain(|name, _| !existing.contains(name));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.counters.touched();
+        self.ledger.change(|record| record.databases.extend(wanted.keys().cloned())).await?;
+        create::databases(self.milvus, &wanted).await
+    }
+
+    /// One collection from wherever the ledger says it is, to its counted rows.
+    async fn collection(&self, item: &Item) -> Result<Outcome, EngineError> {
+        if item.action == Action::Skip {
+            self.counters.collections(1);
+            return Ok(Outcome::default());
+        }
+        let full = self.task.content == Content::Full;
+        let live = if full { rows::live(self.artifact, item).await? } else { BTreeMap::new() };
+        loop {
+            self.prepare(item).await?;
+            let imported = match self.import(item, &live).await? {
+                Ok(rows) => rows,
+                Err(reason) => {
+                    self.start_over(item, &reason).await?;
+                    continue;
+                }
+            };
+            let outcome = self.finish(item, &live, imported).await?;
+            self.ledger.step(&item.target, Step::Done).await?;
+            self.counters.collections(1);
+            return Ok(outcome);
+        }
+    }
+
+    /// Makes the empty collection, unless an earlier attempt did.
+    async fn prepare(&self, item: &Item) -> Result<(), EngineError> {
+        let step = self.ledger.entry(&item.target).await.map(|entry| entry.step);
+        self.counters.touched();
+        match step {
+            None if item.action == Action::Replace => {
+                self.ledger.step(&item.target, Step::Dropping).await?;
+                create::drop(self.milvus, &item.target).await?;
+            }
+            // An attempt was stopped here. What it made has no rows and may lack partitions, and a 2.3.5 refuses to
+            // create it again.
+            Some(Step::Dropping | Step::Creating) => create::drop(self.milvus, &item.target).await?,
+            _ => {}
+        }
+        if step.is_none_or(|step| step <= Step::Creating) {
+            self.ledger.step(&item.target, Step::Creating).await?;
+            create::collection(self.milvus, &item.target, &item.info).await?;
+            self.ledger.step(&item.target, Step::Created).await?;
+        }
+        Ok(())
+    }
+
+    /// All import jobs; answers the rows the server says it imported, or why it gave one up.
+    async fn import(&self, item: &Item, live: &BTreeMap<i64, u64>) -> Result<Result<u64, String>, EngineError> {
+        if self.origin.staged && !item.batches.is_empty() {
+            let prefix = self.origin.prefix.clone();
+            self.ledger.change(|record| record.staging = Some(prefix)).await?;
+            let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
+            staging::stage(self.artifact, self.origin, item, concurrency, self.ledger).await?;
+        }
+        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> = stream::iter(&item.batches)
+            .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })
+            .buffer_unordered(JOBS)
+            .collect()
+            .await;
+        let mut total = 0;
+        let mut lost = None;
+        for job in jobs {
+            match job? {
+                (_, Ended::Failed(reason)) => lost = Some(reason),
+                (batch, Ended::Rows(rows)) => {
+                    let expected: u64 = batch.segments.iter().filter_map(|segment| live.get(segment)).sum();
+                    if rows != expected && self.task.verify == VerifyRestore::RowCounts {
+                        return Err(EngineError::RowCountMismatch(format!(
+                            "{rows} rows were imported into partition {} of {}, the backup has {expected}",
+                            batch.partition, item.target
+                        )));
+                    }
+                    total += rows;
+                }
+            }
+        }
+        Ok(lost.map_or(Ok(total), Err))
+    }
+
+    async fn job(&self, item: &Item, batch: &plan::Batch) -> Result<Ended, EngineError> {
+        let key = |path: &String| format!("{}{path}", self.origin.prefix);
+        let request = Request {
+            name: &item.target,
+            partition: &batch.partition,
+            inserts: key(&batch.inserts),
+            deletes: batch.deletes.as_ref().map(key).unwrap_or_default(),
+            bytes: batch.bytes,
+            objects: batch.objects,
+        };
+        import::carry(self.milvus, self.ledger, &request, self.counters).await
+    }
+
+    /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
+    async fn start_over(&self, item: &Item, reason: &str) -> Result<(), EngineError> {
+        let restarts = self.ledger.entry(&item.target).await.map_or(0, |entry| entry.restarts);
+        if restarts >= RESTARTS {
+            return Err(EngineError::Rejected(format!("milvus could not import into {}: {reason}", item.target)));
+        }
+        tracing::warn!(collection = %item.target, reason, "import lost, starting the collection over");
+        create::drop(self.milvus, &item.target).await?;
+        self.ledger
+            .change(|record| {
+                let entry = record.entry_mut(&item.target);
+                entry.step = Step::Creating;
+                entry.imports.clear();
+                entry.restarts += 1;
+            })
+            .await
+    }
+
+    async fn finish(&self, item: &Item, live: &BTreeMap<i64, u64>, imported: u64) -> Result<Outcome, EngineError> {
+        self.ledger.step(&item.target, Step::Imported).await?;
+        finish::indexes(self.milvus, item, self.task.indexes).await?;
+        let warnings = finish::aliases(self.milvus, item).await?;
+        let whole = finish::load(self.milvus, item, self.task).await?;
+        let expected = finish::total(live);
+        if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
+            return Ok(Outcome { expected, actual: imported, warnings });
+        }
+        let actual = match whole {
+            true => finish::count(self.milvus, item, expected).await?,
+            false => imported,
+        };
+        if actual != expected {
+            return Err(EngineError::RowCountMismatch(format!(
+                "{} has {actual} rows after the restore, the backup has {expected}",
+                item.target
+            )));
+        }
+        Ok(Outcome { expected, actual, warnings })
+    }
+
+    /// After a failure that no attempt will cure: takes away what this run left half-done. Finished collections stay, they
+    /// are counted and good.
+    async fn give_up(&self) {
+        if let Err(error) = staging::clear(self.origin).await {
+            tracing::warn!("staged copies remain: {error}");
+        }
+        if !self.task.cleanup_on_failure {
+            return;
+        }
+        let unfinished = |entry: &ledger::Entry| entry.step >= Step::Creating && entry.step < Step::Done;
+        for entry in self.ledger.read().await.entries.into_iter().filter(unfinished) {
+            match create::drop(self.milvus, &entry.name()).await {
+                Ok(()) => {
+                    tracing::info!(collection = %entry.name(), "dropped the unfinished collection")
+                }
+                Err(error) => {
+                    tracing::warn!(collection = %entry.name(), "unfinished collection remains: {error}")
+                }
+            }
+        }
+        for database in self.ledger.read().await.databases {
+            if let Err(error) = create::drop_if_empty(self.milvus, &database).await {
+                tracing::warn!(database, "the database this restore made remains: {error}");
+            }
+        }
+    }
+
+    fn preflight_report(&self, items: &[Item]) -> Report {
+        let plan = plan::summary(items);
+        Report {
+            version: TASK_VERSION,
+            ok: true,
+            reason: "PreflightPassed".into(),
+            message: format!(
+                "{} collections would be created, {} replaced, {} skipped; nothing was touched",
+                plan.create, plan.replace, plan.skip
+            ),
+            milvus_version: Some(self.milvus.version().text.clone()),
+            plan: Some(plan),
+            progress: self.counters.read(Timestamp::now()),
+            ..Report::default()
+        }
+    }
+
+    async fn report(&self, items: &[Item], done: Vec<(&Item, Outcome)>) -> Report {
+        let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
+        let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
+        let created = self.ledger.read().await.entries.len() as u64;
+        let mut warnings: Vec<String> =
+            done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)).collect();
+        let skipped: Vec<String> =
+            items.iter().filter(|item| item.action == Action::Skip).map(|item| item.target.to_string()).collect();
+        if !skipped.is_empty() {
+            warnings.push(format!("left as they were, because they exist: {}", named(&skipped, 10)));
+        }
+        let progress = self.counters.read(Timestamp::now());
+        let databases: BTreeSet<&str> = items.iter().map(|item| item.target.database.as_str()).collect();
+        Report {
+            version: TASK_VERSION,
+            ok: true,
+            reason: "Completed".into(),
+            message: format!("restored {created} collections, {} rows", counts.actual),
+            milvus_version: Some(self.milvus.version().text.clone()),
+            summary: Summary {
+                size_bytes: progress.bytes_total,
+                copied_bytes: progress.bytes_done,
+                objects: progress.objects_total,
+                collections: created,
+                databases: databases.len() as u64,
+                rows: counts.actual,
+                warnings,
+            },
+            plan: Some(plan::summary(items)),
+            row_counts: (self.task.verify == VerifyRestore::RowCounts).then_some(counts),
+            created_collections: created,
+            progress,
+            ..Report::default()
+        }
+    }
+}
+
+/// What this target can take.
+fn supported(name: &Name, info: &crate::manifest::CollectionBackupInfo, milvus: &Milvus) -> Result<(), EngineError> {
+    if info.segments().any(|segment| segment.is_l0) {
+        return Err(EngineError::Setup {
+            reason: "UnsupportedVersion",
+            message: format!(
+                "collection {name} has delete-only segments, which Milvus {} cannot import through this version",
+                milvus.version().text
+            ),
+        });
+    }
+    if let Some(field) = plan::misnumbered(info) {
+        return Err(EngineError::Setup {
+            reason: "UnsupportedVersion",
+            message: format!(
+                "field {field} of collection {name} has an id that a new collection would not give it (fields were added or \
+                 dropped later), so its data would not be found"
+            ),
+        });
+    }
+    if info.snapshot_backup.is_some() {
+        return Err(EngineError::Setup {
+            reason: "UnsupportedVersion",
+            message: format!("collection {name} is a snapshot of Milvus 3.0, which this version cannot restore"),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Copies an artifact's binlogs into Milvus' own bucket, the only one an import reads, and takes them away again.
+
+use std::sync::Arc;
+
+use super::plan::Item;
+use crate::engine::artifact::Artifact;
+use crate::engine::copy::{self, Copy};
+use crate::engine::error::{EngineError, named};
+use crate::engine::lock::Fence;
+use crate::engine::progress::Counters;
+use crate::storage::{Store, delete_prefix, list_all, sweep_uploads};
+
+/// Parent of all staged copies: outside Milvus' rootPath, where its garbage collection would take them.
+pub const PARENT: &str = "milvus-backup-staging";
+
+/// Where imports read from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Milvus' bucket.
+    pub store: Arc<dyn Store>,
+    /// What comes before a path inside the artifact.
+    pub prefix: String,
+    /// Whether the copies are ours to remove.
+    pub staged: bool,
+}
+
+/// The artifact itself where it lies in Milvus' bucket, else a prefix of this run.
+pub fn origin(artifact: &Artifact, milvus: Arc<dyn Store>, run: &str) -> Origin {
+    if artifact.store().place() == milvus.place() {
+        return Origin { store: milvus, prefix: artifact.keys.dir(), staged: false };
+    }
+    Origin { store: milvus, prefix: format!("{PARENT}/{run}/"), staged: true }
+}
+
+/// Copies what the batches of a collection need and is not there yet, and proves it by a listing.
+///
+/// # Errors
+/// The stores', or copies that are not what was listed.
+pub async fn stage(
+    artifact: &Artifact,
+    origin: &Origin,
+    item: &Item,
+    concurrency: usize,
+    fence: &dyn Fence,
+) -> Result<u64, EngineError> {
+    let mut copies = Vec::new();
+    for batch in &item.batches {
+        for directory in std::iter::once(&batch.inserts).chain(batch.deletes.as_ref()) {
+            for object in list_all(artifact.store(), &artifact.keys.key(directory)).await? {
+                let path = artifact.keys.relative(&object.key).unwrap_or(&object.key).to_owned();
+                copies.push(Copy { source: object, to: format!("{}{path}", origin.prefix) });
+            }
+        }
+    }
+    let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
+    let missing: std::collections::HashSet<String> = copy::differing(&copies, &there).into_iter().collect();
+    let todo: Vec<Copy> = copies.iter().filter(|copy| missing.contains(&copy.to)).cloned().collect();
+    // Imports are what counts as progress of a restore; staged bytes are on the way there.
+    let uncounted = Counters::default();
+    let moved = copy::all(artifact.store(), origin.store.as_ref(), &todo, concurrency, &uncounted, fence).await?;
+    let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
+    let wrong = copy::differing(&copies, &there);
+    if !wrong.is_empty() {
+        return Err(EngineError::Damaged(format!("staged copies are not what was copied: {}", named(&wrong, 5))));
+    }
+    Ok(moved)
+}
+
+/// Removes staged copies of this run.
+///
+/// # Errors
+/// The store's.
+pub async fn clear(origin: &Origin) -> Result<(), EngineError> {
+    if origin.staged {
+        sweep_uploads(origin.store.as_ref(), &origin.prefix).await?;
+        delete_prefix(origin.store.as_ref(), &origin.prefix).await?;
+    }
+    Ok(())
+}

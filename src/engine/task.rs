@@ -1,0 +1,553 @@
+//! The contract between controller and engine: task in, progress and report out.
+//!
+//! The task travels as one environment variable ([`TASK_ENV`]) and holds no secret, only the paths of mounted files.
+//! Progress leaves as one JSON line on standard output every two seconds. The report leaves as the termination message
+//! (at most [`REPORT_LIMIT`] bytes). Both sides tolerate unknown fields and refuse a newer [`TASK_VERSION`].
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Class;
+
+/// Version of the JSON in both directions.
+pub const TASK_VERSION: u32 = 1;
+/// Environment variable that carries the task into the pod.
+pub const TASK_ENV: &str = "MILVUS_BACKUP_TASK";
+/// Environment variable that names the file for the report; the default is Kubernetes' termination message path.
+pub const REPORT_ENV: &str = "MILVUS_BACKUP_REPORT";
+/// Where Kubernetes reads the termination message.
+pub const REPORT_PATH: &str = "/dev/termination-log";
+/// Kubernetes cuts a termination message at this many bytes.
+pub const REPORT_LIMIT: usize = 4096;
+
+/// One attempt of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// [`TASK_VERSION`] of the writer.
+    pub version: u32,
+    /// Identity of the run; the same for all its attempts.
+    pub run: Run,
+    /// What to do.
+    pub work: Work,
+}
+
+/// Who asked, and which attempt this is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// UID of the object (or of the shell run); names checkpoints, ledgers and staging prefixes.
+    pub uid: String,
+    /// Namespace of the object, empty in a shell.
+    #[serde(default)]
+    pub namespace: String,
+    /// Name of the object.
+    #[serde(default)]
+    pub name: String,
+    /// Counts from 1; also the fencing number of the artifact's lock.
+    pub attempt: u32,
+}
+
+/// The work of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Work {
+    /// Make an artifact.
+    Backup(Box<BackupTask>),
+    /// Bring an artifact back into a Milvus.
+    Restore(Box<RestoreTask>),
+    /// Remove an artifact and everything of it.
+    Delete(DeleteTask),
+    /// See whether a location can be reached, listed and written.
+    Probe(ProbeTask),
+}
+
+/// An S3-compatible bucket, or a part of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreTarget {
+    /// `http(s)://host:port`; none for AWS itself.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` where none is given.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Bucket name.
+    pub bucket: String,
+    /// Key prefix without leading or trailing slash; may be empty.
+    #[serde(default)]
+    pub prefix: String,
+    /// `true` addresses `endpoint/bucket/key`, `false` `bucket.endpoint/key`.
+    #[serde(default = "yes")]
+    pub path_style: bool,
+    /// Where keys come from.
+    pub credentials: Credentials,
+    /// PEM file with the certificate authority of the endpoint.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where the keys of a store come from. Files are read anew for every attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Credentials {
+    /// Mounted files, one value each.
+    Files {
+        /// File with the access key id.
+        access_key: PathBuf,
+        /// File with the secret key.
+        secret_key: PathBuf,
+        /// File with a session token, for temporary keys.
+        session_token: Option<PathBuf>,
+    },
+    /// The environment's own identity: IRSA, pod identity, instance role, environment variables.
+    Ambient,
+}
+
+/// A Milvus server and the bucket it keeps its data in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MilvusTarget {
+    /// Host name or address of the proxy.
+    pub host: String,
+    /// gRPC port.
+    pub port: u16,
+    /// Encryption of the connection; none for plain text.
+    #[serde(default)]
+    pub tls: Option<TlsTarget>,
+    /// Log-in; none where the server asks for none.
+    #[serde(default)]
+    pub auth: Option<AuthFiles>,
+    /// Milvus' own bucket; its `prefix` is Milvus' rootPath.
+    pub store: StoreTarget,
+    /// Mounted `user.yaml` of the live server, compared with `store` before anything is done.
+    #[serde(default)]
+    pub live_config: Option<PathBuf>,
+}
+
+/// How the server's certificate is checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsTarget {
+    /// PEM file with the certificate authority; none for the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Name in the certificate where it is not the host.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Client certificate and key (PEM files) for mutual TLS.
+    #[serde(default)]
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Mounted log-in files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthFiles {
+    /// User name and password.
+    Password {
+        /// File with the user name.
+        username: PathBuf,
+        /// File with the password.
+        password: PathBuf,
+    },
+    /// One token (`user:password` or an API key).
+    Token {
+        /// File with the token.
+        token: PathBuf,
+    },
+}
+
+/// Which collections: `include` first, `exclude` wins. No include means everything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Selection {
+    /// What to take.
+    #[serde(default)]
+    pub include: Vec<Pattern>,
+    /// What to leave out.
+    #[serde(default)]
+    pub exclude: Vec<Pattern>,
+    /// An include that matches nothing is an error unless this is set.
+    #[serde(default)]
+    pub allow_empty: bool,
+}
+
+/// Names with `*` as a wildcard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pattern {
+    /// Database.
+    pub database: String,
+    /// Collections of it; empty means all.
+    #[serde(default)]
+    pub collections: Vec<String>,
+}
+
+/// How much of a collection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// Schema, indexes and rows.
+    #[default]
+    Full,
+    /// Schema and indexes.
+    SchemaOnly,
+}
+
+/// How the moment of consistency is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Flush {
+    /// Flush every selected collection.
+    #[default]
+    Auto,
+    /// Take what is flushed already; the recovery point is then that of the oldest flushed data.
+    Skip,
+}
+
+/// What to do when one collection cannot be backed up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCollectionError {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// The others go on; the run ends `PartiallyFailed`.
+    Continue,
+}
+
+/// Bounds a run keeps to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Objects in flight at once; none for the engine's own bound.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+}
+
+/// How an artifact is proven after the copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyBackup {
+    /// Trust the copy.
+    None,
+    /// Size and ETag of every object by one listing.
+    #[default]
+    Manifest,
+    /// Read every object, check its framing and count its rows.
+    Checksum,
+}
+
+/// Make an artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupTask {
+    /// Artifact name: `[A-Za-z_][A-Za-z0-9_]*`, at most 128 bytes.
+    pub artifact: String,
+    /// What is backed up.
+    pub milvus: MilvusTarget,
+    /// Where artifacts live; its `prefix` is their parent.
+    pub destination: StoreTarget,
+    /// Which collections.
+    #[serde(default)]
+    pub selection: Selection,
+    /// How much of each.
+    #[serde(default)]
+    pub content: Content,
+    /// Whether index definitions are recorded.
+    #[serde(default = "yes")]
+    pub index_metadata: bool,
+    /// Consistency.
+    #[serde(default)]
+    pub flush: Flush,
+    /// Per-collection failures.
+    #[serde(default)]
+    pub on_collection_error: OnCollectionError,
+    /// Proof.
+    #[serde(default)]
+    pub verify: VerifyBackup,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What happens where a target collection exists already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnConflict {
+    /// Nothing is touched; the run ends `ConflictFound` with the list.
+    #[default]
+    Fail,
+    /// Existing collections stay as they are, the others are restored.
+    Skip,
+    /// Existing collections are dropped first.
+    Replace,
+}
+
+/// How restored rows are proven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyRestore {
+    /// Trust the import.
+    None,
+    /// Count the rows of every collection.
+    #[default]
+    RowCounts,
+}
+
+/// Which collections are loaded at the end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Load {
+    /// Those that were loaded when the backup was made.
+    #[default]
+    Original,
+    /// All with an index on every vector field.
+    All,
+    /// None.
+    None,
+}
+
+/// What becomes of the index definitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Indexes {
+    /// Built again as recorded.
+    #[default]
+    Rebuild,
+    /// Vector fields get AUTOINDEX with the recorded metric.
+    Auto,
+    /// None are made.
+    Skip,
+}
+
+/// New names for restored collections.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mapping {
+    /// Database to database.
+    #[serde(default)]
+    pub databases: Vec<Rename>,
+    /// `database.collection` (or `collection` of `default`) to the same form.
+    #[serde(default)]
+    pub collections: Vec<Rename>,
+    /// Appended to every collection name.
+    #[serde(default)]
+    pub suffix: Option<String>,
+}
+
+/// One renaming.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Name in the backup.
+    pub from: String,
+    /// Name in the target.
+    pub to: String,
+}
+
+/// Bring an artifact back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreTask {
+    /// Artifact name below `source`.
+    pub artifact: String,
+    /// SHA-256 of the operator manifest that was pinned; checked when given.
+    #[serde(default)]
+    pub manifest_digest: Option<String>,
+    /// Where the artifact lives.
+    pub source: StoreTarget,
+    /// Where it goes.
+    pub target: MilvusTarget,
+    /// Which collections, by their names in the backup.
+    #[serde(default)]
+    pub selection: Selection,
+    /// New names.
+    #[serde(default)]
+    pub mapping: Mapping,
+    /// Existing targets.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// Rows or schema only.
+    #[serde(default)]
+    pub content: Content,
+    /// Index definitions.
+    #[serde(default)]
+    pub indexes: Indexes,
+    /// Loading.
+    #[serde(default)]
+    pub load: Load,
+    /// Proof.
+    #[serde(default)]
+    pub verify: VerifyRestore,
+    /// Stop after the plan.
+    #[serde(default)]
+    pub preflight_only: bool,
+    /// Drop what this run created when it fails for good.
+    #[serde(default = "yes")]
+    pub cleanup_on_failure: bool,
+    /// This is the last attempt the retry policy allows: a failure is final, so clean up.
+    #[serde(default)]
+    pub last_attempt: bool,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Remove an artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeleteTask {
+    /// Artifact name below `location`.
+    pub artifact: String,
+    /// Where it lives.
+    pub location: StoreTarget,
+}
+
+/// Try a location.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeTask {
+    /// What to try.
+    pub location: StoreTarget,
+    /// Also write and remove a small object.
+    #[serde(default = "yes")]
+    pub write: bool,
+}
+
+/// Stages of a run, as shown in `Succeeded.reason`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Connecting, probing, reading manifests.
+    #[default]
+    Preflight,
+    /// Waiting for growing segments to reach the bucket.
+    Flushing,
+    /// Describing collections.
+    CopyingMetadata,
+    /// Moving objects or importing them.
+    CopyingData,
+    /// Proving the result.
+    Verifying,
+    /// Writing the last files, indexes, aliases, loading.
+    Finalizing,
+}
+
+/// One progress line. Counters only grow within an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// Stage.
+    pub stage: Stage,
+    /// When the line was made.
+    pub time: Option<Timestamp>,
+    /// Bytes done (objects already there at the start of a resumed attempt count as done).
+    pub bytes_done: u64,
+    /// Bytes in all; 0 until the plan is known.
+    pub bytes_total: u64,
+    /// Objects done.
+    pub objects_done: u64,
+    /// Objects in all.
+    pub objects_total: u64,
+    /// Collections done.
+    pub collections_done: u64,
+    /// Collections in all.
+    pub collections_total: u64,
+    /// Over the last ten seconds.
+    pub bytes_per_second: u64,
+    /// Seconds to go at that rate; absent when unknown.
+    pub eta_seconds: Option<u64>,
+    /// Server version, once known.
+    pub milvus_version: Option<String>,
+    /// Set from the moment target data changes (a collection is dropped or created).
+    pub data_touched: bool,
+}
+
+/// A line on standard output: `{"progress":{...}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgressLine {
+    /// The counters.
+    pub progress: Progress,
+}
+
+/// What a run amounted to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Summary {
+    /// Bytes of all objects of the artifact (backup) or imported (restore).
+    pub size_bytes: u64,
+    /// Bytes this attempt moved itself.
+    pub copied_bytes: u64,
+    /// Objects of the artifact.
+    pub objects: u64,
+    /// Collections.
+    pub collections: u64,
+    /// Databases.
+    pub databases: u64,
+    /// Rows by segment metadata, deleted ones included.
+    pub rows: u64,
+    /// Things a person should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Row counts of a restore.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RowCounts {
+    /// By the manifest, deletes taken into account.
+    pub expected: u64,
+    /// As counted in the target.
+    pub actual: u64,
+    /// `database.collection` where they differ; bounded.
+    pub mismatched: Vec<String>,
+}
+
+/// The plan of a restore, bounded for status.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanSummary {
+    /// Collections that will be created.
+    pub create: u64,
+    /// Existing ones left alone.
+    pub skip: u64,
+    /// Existing ones dropped first.
+    pub replace: u64,
+    /// The first mappings, `database.collection` each.
+    pub mappings: Vec<Rename>,
+}
+
+/// The outcome of an attempt: the termination message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// [`TASK_VERSION`] of the writer.
+    pub version: u32,
+    /// `true` only when the work is done and proven.
+    pub ok: bool,
+    /// Why not, for the retry policy.
+    pub class: Option<Class>,
+    /// CamelCase reason for the condition: `Completed`, `Failed`, `StoragePathMismatch`, `ConflictFound`, ...
+    pub reason: String,
+    /// A sentence that names the object, the act and what to do. Never a secret. At most 1,000 bytes.
+    pub message: String,
+    /// SHA-256 (hex) of `operator/manifest.json` as read back from the bucket.
+    pub manifest_digest: Option<String>,
+    /// The moment all collections are consistent to.
+    pub recovery_point: Option<Timestamp>,
+    /// Server version.
+    pub milvus_version: Option<String>,
+    /// Totals.
+    pub summary: Summary,
+    /// Last counters.
+    pub progress: Progress,
+    /// Collections that failed with the reason; bounded, `failed_total` counts all.
+    pub failed_collections: Vec<String>,
+    /// Number of failed collections.
+    pub failed_total: u64,
+    /// Restore: the plan.
+    pub plan: Option<PlanSummary>,
+    /// Restore: the counts.
+    pub row_counts: Option<RowCounts>,
+    /// Restore: collections this run created.
+    pub created_collections: u64,
+    /// Probe: whether a conditional write is honoured.
+    pub conditional_put: Option<bool>,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,10 @@
+//! Start-up, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use milvus_backup_operator::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,0 +1,192 @@
+//! Objects in buckets: one trait, its stores, and the one way to move an object between two of them.
+//!
+//! Owns keys, sizes, ETags, retries of single requests and the choice between server-side copy and streaming. Must never
+//! know what an object means (binlog, manifest) or that Milvus exists.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub mod contract;
+mod contract_checks;
+mod error;
+pub mod fault;
+pub mod memory;
+mod s3;
+mod s3_client;
+mod s3_failure;
+mod s3_retry;
+mod s3_verbs;
+mod transfer;
+
+pub use error::StoreError;
+pub use s3::S3Store;
+pub use s3_client::{Keys, S3Config};
+pub use s3_retry::RetryPolicy;
+pub use transfer::{MemoryBudget, TransferOptions, Transferred, delete_prefix, list_all, sweep_uploads, transfer};
+
+/// One listed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Full key in the bucket.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Entity tag without quotes. Equal tags mean equal content; after a multipart write it is no digest of the content.
+    /// Empty where a service lists none.
+    pub etag: String,
+}
+
+/// One page of a listing. In ascending byte order of keys where the service keeps to S3; SeaweedFS lists `x/…` before
+/// `x-1`. [`list_all`] sorts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<ObjectMeta>,
+    /// Pass to the next call; none on the last page. A mark of the service's own, no key.
+    pub next: Option<String>,
+}
+
+/// An object by bucket and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub key: String,
+}
+
+/// Where a store is: enough to tell whether one request can copy between two stores, and for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Scheme, host and port of the service, or `memory:<name>`.
+    pub service: String,
+    /// Region.
+    pub region: String,
+    /// Bucket.
+    pub bucket: String,
+}
+
+impl Place {
+    /// Whether a server-side copy from `other` into this place is possible.
+    pub fn same_service(&self, other: &Place) -> bool {
+        self.service == other.service && self.region == other.region
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bucket {} at {}", self.bucket, self.service)
+    }
+}
+
+/// Condition of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Only where the key does not exist (`If-None-Match: *`).
+    Absent,
+    /// Only where the object still has this ETag (`If-Match`).
+    Matches(String),
+}
+
+/// Answer to a conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Done; the new ETag.
+    Yes(String),
+    /// The condition did not hold; nothing was written.
+    Refused,
+}
+
+/// A part of a multipart write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// From 1.
+    pub number: i32,
+    /// ETag of the part.
+    pub etag: String,
+}
+
+/// A multipart write that was begun and neither finished nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Key being written.
+    pub key: String,
+    /// Id of the upload.
+    pub id: String,
+}
+
+/// Requests a store has made since it was opened; the engine steers its concurrency by them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests sent, retried ones included.
+    pub requests: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Answers by which the service asked to be spared (503 SlowDown, 429).
+    pub throttled: u64,
+}
+
+/// A bucket. Calls are safe to repeat; single requests are retried inside with bounded back-off, permission errors never.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Where this is.
+    fn place(&self) -> &Place;
+    /// Counts of requests so far; all zero where a store makes none.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+    /// Up to 1,000 objects whose keys start with `prefix`; `after` continues from [`Page::next`].
+    async fn list_page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
+    /// The names right below `prefix` under which there are objects: with `a/b/1` and `a/c`, `a/` has the folder `b`.
+    /// Ascending, without slashes. `prefix` is empty or ends in a slash.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = BTreeSet::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.list_page(prefix, after.as_deref()).await?;
+            let below = page.objects.iter().filter_map(|object| object.key.strip_prefix(prefix)?.split_once('/'));
+            names.extend(below.map(|(name, _)| name.to_owned()));
+            if page.next.is_none() || page.next == after {
+                return Ok(names.into_iter().collect());
+            }
+            after = page.next;
+        }
+    }
+    /// A whole object. Only for small ones: it is held in memory.
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError>;
+    /// `length` bytes from `offset`; fewer where the object ends before, none where it ends before `offset`.
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError>;
+    /// Writes an object, answers its ETag.
+    async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError>;
+    /// Writes an object if the condition holds. A store that ignores conditions writes always; the probe finds out.
+    /// Where an answer was lost on the way and the object then holds exactly `body`, that counts as written: give bodies
+    /// that two writers fight over something of their own.
+    async fn put_if(&self, key: &str, body: Bytes, condition: Condition) -> Result<Written, StoreError>;
+    /// One server-side copy request from another bucket of the same service (or this one); answers the new ETag.
+    /// The credentials of this store must be able to read the source.
+    async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError>;
+    /// Begins a multipart write, answers its id.
+    async fn begin_upload(&self, key: &str) -> Result<String, StoreError>;
+    /// Writes one part.
+    async fn upload_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError>;
+    /// Writes one part by server-side copy of a range.
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: i32,
+        from: &ObjectRef,
+        offset: u64,
+        length: u64,
+    ) -> Result<Part, StoreError>;
+    /// Ends a multipart write, answers the ETag.
+    async fn finish_upload(&self, upload: &Upload, parts: Vec<Part>) -> Result<String, StoreError>;
+    /// Gives a multipart write up; unknown uploads are fine.
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), StoreError>;
+    /// Unfinished multipart writes below a prefix.
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+    /// Removes objects in batches; missing ones are fine.
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
+}

@@ -1,0 +1,248 @@
+//! From settings to a client: endpoint, keys, certificates, timeouts.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{Place, StoreError};
+
+/// Where nothing says which region; every service but AWS takes it for any.
+const DEFAULT_REGION: &str = "us-east-1";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All it takes to open a bucket. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// `http(s)://host[:port]`; none for AWS itself.
+    pub endpoint: Option<String>,
+    /// Region; empty means `us-east-1`.
+    pub region: String,
+    /// Bucket name.
+    pub bucket: String,
+    /// `true` addresses `endpoint/bucket/key`, `false` `bucket.endpoint/key`.
+    pub path_style: bool,
+    /// Where the keys come from.
+    pub keys: Keys,
+    /// Certificates (PEM) of the authorities to trust instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+/// Where the keys of a bucket come from.
+#[derive(Clone)]
+pub enum Keys {
+    /// Given.
+    Static {
+        /// Access key id.
+        access_key: String,
+        /// Secret key.
+        secret_key: String,
+        /// Session token of temporary keys.
+        session_token: Option<String>,
+    },
+    /// The environment's own identity: variables, web identity (IRSA), pod identity, instance role. Renewed by itself.
+    Ambient,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keys::Static { session_token, .. } => f
+                .debug_struct("Static")
+                .field("secret_key", &"redacted")
+                .field("temporary", &session_token.is_some())
+                .finish_non_exhaustive(),
+            Keys::Ambient => f.write_str("Ambient"),
+        }
+    }
+}
+
+impl S3Config {
+    fn region(&self) -> &str {
+        if self.region.is_empty() { DEFAULT_REGION } else { &self.region }
+    }
+
+    /// Where the bucket is. The service is spelled one way, so that two settings of one service compare equal.
+    pub(super) fn place(&self) -> Result<Place, StoreError> {
+        if self.bucket.is_empty() {
+            return Err(StoreError::Setup("no bucket is named".into()));
+        }
+        let service = match &self.endpoint {
+            Some(endpoint) => service_of(endpoint)?,
+            None => format!("https://s3.{}.amazonaws.com:443", self.region()),
+        };
+        Ok(Place { service, region: self.region().into(), bucket: self.bucket.clone() })
+    }
+
+    /// A client that speaks over `transport`. Retries, time limits of attempts and the watch over stalled bodies are the
+    /// caller's: the library's own would repeat what must not be repeated and cut long silent copies.
+    pub(super) async fn client(&self, transport: SharedHttpClient) -> Client {
+        let mut builder = Config::builder()
+            .http_client(transport)
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region().to_owned()))
+            .force_path_style(self.path_style)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // Checksum trailers are unknown to many services that speak S3.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        builder.set_endpoint_url(self.endpoint.clone());
+        match &self.keys {
+            Keys::Static { access_key, secret_key, session_token } => {
+                let keys = Credentials::new(access_key, secret_key, session_token.clone(), None, "static");
+                builder = builder.credentials_provider(keys);
+            }
+            Keys::Ambient => {
+                // The identity services are not the bucket's endpoint: they get the library's own transport.
+                let ambient = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                    .region(Region::new(self.region().to_owned()))
+                    .load()
+                    .await;
+                builder.set_credentials_provider(ambient.credentials_provider());
+            }
+        }
+        Client::from_conf(builder.build())
+    }
+
+    /// Connections to the endpoint. Obeys `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    pub(super) fn transport(&self) -> Result<SharedHttpClient, StoreError> {
+        let trust = match &self.ca_pem {
+            Some(pem) => {
+                check_certificates(pem)?;
+                TrustStore::empty().with_pem_certificate(pem.as_slice())
+            }
+            // Without encryption the image need not even have certificates.
+            None if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) => {
+                TrustStore::empty()
+            }
+            None => TrustStore::default(),
+        };
+        let tls = TlsContext::builder()
+            .with_trust_store(trust)
+            .build()
+            .map_err(|error| StoreError::Setup(format!("the certificates cannot be used: {error}")))?;
+        Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+            let mut builder = ConnectorBuilder::default()
+                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                .tls_context(tls.clone())
+                .proxy_config(ProxyConfig::from_env());
+            builder.set_connector_settings(settings.cloned());
+            builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+            builder.build()
+        }))
+    }
+}
+
+/// The transport panics on certificates it cannot read, so they are read here first.
+fn check_certificates(pem: &[u8]) -> Result<(), StoreError> {
+    let unreadable =
+        |cause: String| StoreError::Setup(format!("the certificate authority is no PEM certificate: {cause}"));
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unreadable(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unreadable("nothing in it".into()));
+    }
+    let mut roots = RootCertStore::empty();
+    certificates
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(|error| unreadable(error.to_string()))
+}
+
+/// Scheme, host in lower case and port. The endpoint is not repeated in errors: it could hold a password.
+fn service_of(endpoint: &str) -> Result<String, StoreError> {
+    let bad = |what: &str| StoreError::Setup(format!("the endpoint {what}: write it as https://host:port"));
+    let (scheme, rest) = endpoint.split_once("://").ok_or_else(|| bad("has no scheme"))?;
+    let scheme = scheme.to_ascii_lowercase();
+    let port = match scheme.as_str() {
+        "http" => "80",
+        "https" => "443",
+        _ => return Err(bad("is neither http nor https")),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.is_empty() {
+        return Err(bad("names no host"));
+    }
+    if authority.contains('@') {
+        return Err(bad("carries a user"));
+    }
+    if authority.contains(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace()) {
+        return Err(bad("is more than scheme, host and port"));
+    }
+    let host = authority.to_ascii_lowercase();
+    // An IPv6 address has colons of its own, inside brackets.
+    let has_port =
+        host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty());
+    Ok(if has_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(endpoint: Option<&str>) -> S3Config {
+        S3Config {
+            endpoint: endpoint.map(str::to_owned),
+            region: String::new(),
+            bucket: "b".into(),
+            path_style: true,
+            keys: Keys::Static {
+                access_key: "AKIDEXAMPLE".into(),
+                secret_key: "very-secret".into(),
+                session_token: Some("token-secret".into()),
+            },
+            ca_pem: None,
+        }
+    }
+
+    #[test]
+    fn one_service_is_spelled_one_way() {
+        let service = |endpoint| config(Some(endpoint)).place().unwrap().service;
+        assert_eq!(service("HTTP://MinIO.example/"), "http://minio.example:80");
+        assert_eq!(service("https://s3.example"), "https://s3.example:443");
+        assert_eq!(service("http://[::1]:9000"), "http://[::1]:9000");
+        assert_eq!(service("http://[::1]"), "http://[::1]:80");
+        assert_eq!(config(None).place().unwrap().service, "https://s3.us-east-1.amazonaws.com:443");
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_one_is_refused_without_repeating_it() {
+        for endpoint in ["minio:9000", "ftp://h", "http://", "http://user:pw@h", "http://h/path", "http://a b"] {
+            let error = config(Some(endpoint)).place().unwrap_err();
+            assert!(matches!(error, StoreError::Setup(_)), "{endpoint}: {error}");
+            assert!(!error.to_string().contains("pw"), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_show_no_secret() {
+        let shown = format!("{:?}", config(None));
+        assert!(!shown.contains("secret-") && !shown.contains("very-") && !shown.contains("token-"), "{shown}");
+        assert!(!shown.contains("AKID"), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_none_is_refused() {
+        let broken = b"-----BEGIN CERTIFICATE-----\naGFsbG8=\n-----END CERTIFICATE-----\n".to_vec();
+        for pem in [b"hallo".to_vec(), Vec::new(), broken] {
+            let config = S3Config { ca_pem: Some(pem), ..config(Some("https://h")) };
+            assert!(matches!(config.transport(), Err(StoreError::Setup(_))));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+import pytest
+from rendering import Helm
+
+
+@pytest.fixture(scope="session")
+def helm():
+    return Helm()

@@ -1,0 +1,162 @@
+"""A restore that is killed, stopped or overtaken continues: every row is there once, and nothing is imported twice."""
+
+import json
+import signal
+import threading
+
+import pytest
+import samples
+from program import CANCELLED, LOST_LOCK, OK, PREFIX, include
+from proxy import Cut, Trigger
+from pymilvus import connections, db
+from pymilvus.grpc_gen import milvus_pb2
+
+
+@pytest.fixture
+def restored():
+    samples.drop("faults", "lines_killed", "words_killed")
+    yield
+    samples.drop("faults", "lines_killed", "words_killed")
+
+
+def compare(lines, suffix: str, *names: str) -> None:
+    for full, have in samples.images(*(f"faults.{name}{suffix}" for name in names)).items():
+        assert samples.differences(lines[full.removesuffix(suffix)], have, "aliases") == []
+
+
+def ledger(uid: str, state: str):
+    """Picks the write of the ledger in which any collection, or import, has come to `state`."""
+
+    def which(request) -> bool:
+        if request.kind != "put" or not request.key.endswith(f"restores/{uid}/ledger.json"):
+            return False
+        record = json.loads(request.body)
+        steps = {entry["step"] for entry in record["entries"]}
+        jobs = [job["job"] for entry in record["entries"] for job in entry["imports"]]
+        return state in steps or any(state in (job if isinstance(job, dict) else [job]) for job in jobs)
+
+    return which
+
+
+def import_tasks(database: str, collection: str) -> int:
+    """How many imports into the collection the server has been asked for."""
+    db.using_database(database)
+    stub = connections._fetch_handler("default")._stub
+    request = milvus_pb2.ListImportTasksRequest(collection_name=collection, limit=100, db_name=database)
+    return len(stub.ListImportTasks(request).tasks)
+
+
+STEPS = [
+    ("after", "Creating"),
+    ("before", "Created"),
+    ("after", "Created"),
+    ("after", "Intended"),
+    ("before", "Started"),
+    ("after", "Started"),
+    ("before", "Done"),
+    ("after", "Done"),
+    ("after", "Imported"),
+]
+
+
+def test_a_restore_killed_at_every_step_brings_each_row_once(program, milvus, base, lines, restored, proxy):
+    """One run, killed again and again: each attempt stands where the one before it fell."""
+    uid = "killed_restore"
+    task = {
+        "artifact": base,
+        "selection": include("faults.lines"),
+        "mapping": {"suffix": "_killed"},
+        "uid": uid,
+        "endpoint": proxy.url,
+    }
+    for attempt, (when, state) in enumerate(STEPS, start=1):
+
+        def stop(request):
+            run.kill()
+            if when == "before":
+                raise Cut
+
+        trigger = Trigger(ledger(uid, state), stop)
+        proxy.before, proxy.after = (trigger, lambda r: None) if when == "before" else (lambda r: None, trigger)
+        run = program.start("restore", attempt=attempt, **task)
+        outcome = run.wait()
+        assert trigger.fired.is_set(), f"never {when} {state}: {outcome.message}\n{outcome.log}"
+        assert outcome.code == -signal.SIGKILL, f"{when} {state}: ended with {outcome.code}: {outcome.message}\n{outcome.log}"
+        milvus.mend()
+    proxy.reset()
+    done = program.run_task("restore", attempt=len(STEPS) + 1, **task).expect(OK)
+    assert done.report["createdCollections"] == 1
+    assert done.report["rowCounts"]["actual"] == lines["faults.lines"].count
+    compare(lines, "_killed", "lines")
+    # one for each of the two partitions, whatever was killed
+    assert import_tasks("faults", "lines_killed") == 2
+
+
+def test_sigterm_ends_a_restore_with_40_and_the_next_attempt_completes_it(program, base, lines, restored, proxy):
+    uid = "stopped_restore"
+    task = {
+        "artifact": base,
+        "selection": include("faults.words"),
+        "mapping": {"suffix": "_killed"},
+        "uid": uid,
+        "endpoint": proxy.url,
+    }
+    proxy.after = Trigger(ledger(uid, "Started"), lambda r: run.signal(signal.SIGTERM))
+    run = program.start("restore", **task)
+    done = run.wait(30).expect(CANCELLED)
+    assert done.reason == "Cancelled"
+    proxy.reset()
+    program.run_task("restore", attempt=2, **task).expect(OK)
+    compare(lines, "_killed", "words")
+    assert import_tasks("faults", "words_killed") == 1
+
+
+def test_an_older_attempt_that_wakes_up_imports_nothing(program, base, lines, restored, proxy):
+    """It sleeps just before it writes down that it is going to import; a newer attempt does all of it meanwhile."""
+    uid = "woken_restore"
+    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": uid}
+    asleep, release = threading.Event(), threading.Event()
+
+    def sleep(request):
+        run.signal(signal.SIGSTOP)
+        asleep.set()
+        release.wait(120)
+
+    proxy.before = Trigger(ledger(uid, "Intended"), sleep)
+    run = program.start("restore", endpoint=proxy.url, **task)
+    try:
+        assert asleep.wait(60)
+        program.run_task("restore", attempt=2, **task).expect(OK)
+    finally:
+        release.set()
+        run.signal(signal.SIGCONT)
+    done = run.wait(60).expect(LOST_LOCK)
+    assert done.reason == "LostLock"
+    compare(lines, "_killed", "words")
+    assert import_tasks("faults", "words_killed") == 1
+    # and the same attempt started anew
+    program.run_task("restore", attempt=1, **task).expect(LOST_LOCK, "attempt 2")
+
+
+def test_a_finished_restore_that_is_run_again_changes_nothing(program, base, lines, restored):
+    """Its Job was lost before it could report: the next attempt finds all done."""
+    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": "finished"}
+    program.run_task("restore", **task).expect(OK)
+    before = samples.identity("faults", "words_killed")
+    done = program.run_task("restore", attempt=2, **task).expect(OK)
+    assert done.report["rowCounts"]["actual"] == lines["faults.words"].count
+    assert samples.identity("faults", "words_killed") == before
+    assert import_tasks("faults", "words_killed") == 1
+
+
+def test_objects_that_are_no_part_of_the_backup_are_not_imported(program, s3, bucket, base, lines, restored):
+    s3.copy_prefix(bucket, f"{PREFIX}/{base}/", f"{PREFIX}/with_strays/")
+    for key in s3.keys(bucket, f"{PREFIX}/with_strays/binlogs/insert_log/"):
+        parts = key.split("/")
+        parts[-4] = parts[-3] = "4711"  # a copy of a whole segment under another id, in its partition
+        s3.copy(bucket, key, "/".join(parts))
+    task = {"artifact": "with_strays", "mapping": {"suffix": "_killed"}}
+    program.run_task("restore", **task).expect(OK)
+    compare(lines, "_killed", "lines", "words")
+
+

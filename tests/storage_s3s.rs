@@ -1,0 +1,356 @@
+//! The S3 store against an S3 service in this process, and against answers that a good service rarely gives.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::error::ConnectorError;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use bytes::Bytes;
+use milvus_backup_operator::storage::contract::{self, Fixture, Promise};
+use milvus_backup_operator::storage::memory::MemoryService;
+use milvus_backup_operator::storage::{
+    Condition, Keys, ObjectRef, Part, RetryPolicy, S3Config, S3Store, Store, StoreError, Upload, Written,
+};
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tempfile::TempDir;
+
+const ACCESS_KEY: &str = "AKEXAMPLE";
+const SECRET_KEY: &str = "secret-example";
+
+fn config(bucket: &str, secret_key: &str) -> S3Config {
+    S3Config {
+        endpoint: Some("http://s3.test:80".into()),
+        region: "us-east-1".into(),
+        bucket: bucket.into(),
+        path_style: true,
+        keys: Keys::Static { access_key: ACCESS_KEY.into(), secret_key: secret_key.into(), session_token: None },
+        ca_pem: None,
+    }
+}
+
+fn fast() -> RetryPolicy {
+    RetryPolicy {
+        tries: 4,
+        first_delay: Duration::from_millis(1),
+        longest_delay: Duration::from_millis(1),
+        control_limit: Duration::from_secs(20),
+        ..RetryPolicy::default()
+    }
+}
+
+/// Two buckets, kept as files.
+fn service() -> (TempDir, S3Service) {
+    let folder = tempfile::tempdir().unwrap();
+    for bucket in ["first", "second"] {
+        std::fs::create_dir(folder.path().join(bucket)).unwrap();
+    }
+    let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
+    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    (folder, builder.build())
+}
+
+async fn open(service: &S3Service, bucket: &str) -> S3Store {
+    open_over(s3s_aws::Client::from(service.clone()), bucket).await
+}
+
+async fn open_over(transport: impl HttpClient + 'static, bucket: &str) -> S3Store {
+    let config = config(bucket, SECRET_KEY);
+    let store = S3Store::open_over(config, SharedHttpClient::new(transport)).await;
+    store.unwrap().with_retry(fast())
+}
+
+/// It keeps objects as files, so a name cannot be a file and a folder; its listings carry no ETags; it cannot list
+/// multipart writes and does not know the ones that are gone; it does not look at the bucket before the object.
+const MISSING: &[Promise] = &[
+    Promise::ListedMeta,
+    Promise::ByteOrder,
+    Promise::CompletePaging,
+    Promise::NameAndBelow,
+    Promise::AbortUnknown,
+    Promise::ListUploads,
+    Promise::BucketNotFound,
+];
+
+#[tokio::test]
+async fn a_service_in_process_keeps_its_promises_and_is_never_asked_for_heads() {
+    let (_folder, service) = service();
+    let wire = Script::new(&service);
+    let first = open_over(wire.clone(), "first").await;
+    let (second, nowhere) = (open(&service, "second").await, open(&service, "nowhere").await);
+    let foreign = MemoryService::new("elsewhere").bucket("b");
+    let fixture = Fixture {
+        store: &first,
+        twin: &second,
+        foreign: &foreign,
+        absent: Some(&nowhere),
+        prefix: "contract".into(),
+        smallest_part: 5 << 20,
+    };
+    if let Err(broken) = contract::prove(&fixture, MISSING).await {
+        panic!("{broken}");
+    }
+    let sent = wire.sent.lock().unwrap();
+    assert!(sent.len() > 1000 && sent.iter().all(|sent| sent.method != "HEAD"));
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_denied_at_once_and_not_shown() {
+    let (_folder, service) = service();
+    let transport = SharedHttpClient::new(s3s_aws::Client::from(service));
+    let store = S3Store::open_over(config("first", "another-secret"), transport).await.unwrap();
+    let error = store.list_page("", None).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Denied { code, .. } if code == "SignatureDoesNotMatch"), "{error}");
+    assert!(!format!("{error} {error:?} {store:?}").contains("another-secret"));
+    assert_eq!(store.traffic().requests, 1);
+}
+
+/// What the wire does to a request.
+#[derive(Debug, Clone)]
+enum Wire {
+    /// It reaches the service and the answer comes back.
+    Pass,
+    /// It never arrives: this answer comes instead.
+    Answer(u16, &'static str),
+    /// It never arrives: the connection breaks.
+    Break,
+    /// It arrives and is carried out; the answer is lost.
+    Lose,
+}
+
+/// A wire to the service with a script of mishaps; after the script everything passes. Keeps what was sent.
+#[derive(Debug, Clone)]
+struct Script {
+    service: SharedHttpConnector,
+    script: Arc<Mutex<VecDeque<Wire>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    method: String,
+    content_md5: Option<String>,
+    checksum: bool,
+}
+
+impl Script {
+    fn new(service: &S3Service) -> Script {
+        let service = SharedHttpConnector::new(s3s_aws::Connector::from(service.clone()));
+        Script { service, script: Arc::default(), sent: Arc::default() }
+    }
+}
+
+impl HttpConnector for Script {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.sent.lock().unwrap().push(Sent {
+            method: request.method().into(),
+            content_md5: request.headers().get("content-md5").map(str::to_owned),
+            checksum: request
+                .headers()
+                .iter()
+                .any(|(name, _)| name.starts_with("x-amz-checksum") || name == "x-amz-trailer"),
+        });
+        let broken = || ConnectorError::io(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+        match self.script.lock().unwrap().pop_front().unwrap_or(Wire::Pass) {
+            Wire::Pass => self.service.call(request),
+            Wire::Answer(status, body) => {
+                let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+                HttpConnectorFuture::ready(Ok(answer))
+            }
+            Wire::Break => HttpConnectorFuture::ready(Err(broken())),
+            Wire::Lose => {
+                let done = self.service.call(request);
+                HttpConnectorFuture::new(async move {
+                    done.await?;
+                    Err(broken())
+                })
+            }
+        }
+    }
+}
+
+impl HttpClient for Script {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+/// A store whose wire can be scripted.
+struct Lab {
+    _folder: TempDir,
+    wire: Script,
+    store: S3Store,
+}
+
+impl Lab {
+    async fn new() -> Lab {
+        let (folder, service) = service();
+        let wire = Script::new(&service);
+        let store = open_over(wire.clone(), "first").await;
+        Lab { _folder: folder, wire, store }
+    }
+
+    fn script(&self, mishaps: impl IntoIterator<Item = Wire>) {
+        *self.wire.script.lock().unwrap() = mishaps.into_iter().collect();
+        self.wire.sent.lock().unwrap().clear();
+    }
+
+    fn sent(&self) -> Vec<Sent> {
+        self.wire.sent.lock().unwrap().clone()
+    }
+}
+
+const SLOW_DOWN: Wire = Wire::Answer(503, "<Error><Code>SlowDown</Code><Message>Please slow down</Message></Error>");
+
+#[tokio::test]
+async fn throttling_and_broken_connections_are_overcome_and_counted() {
+    let lab = Lab::new().await;
+    lab.script([SLOW_DOWN, Wire::Break, Wire::Answer(500, "")]);
+    lab.store.put("a", Bytes::from_static(b"x")).await.unwrap();
+    let traffic = lab.store.traffic();
+    assert_eq!((traffic.requests, traffic.retries, traffic.throttled), (4, 3, 1));
+    assert_eq!(lab.store.get("a").await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn throttling_without_end_is_unavailable_and_names_the_tries() {
+    let lab = Lab::new().await;
+    lab.script(vec![SLOW_DOWN; 20]);
+    let error = lab.store.get("a").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "could not read an object in bucket first at http://s3.test:80 after 4 tries: Please slow down (SlowDown)"
+    );
+    assert_eq!(lab.sent().len(), 4);
+}
+
+#[tokio::test]
+async fn permission_errors_are_not_repeated() {
+    for code in ["AccessDenied", "InvalidAccessKeyId"] {
+        let lab = Lab::new().await;
+        let answer: &'static str = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").leak();
+        lab.script([Wire::Answer(403, answer)]);
+        let error = lab.store.put("a", Bytes::new()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Denied { .. }), "{error}");
+        assert_eq!(lab.sent().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_after_a_good_beginning_has_failed() {
+    let lab = Lab::new().await;
+    lab.store.put("a", Bytes::from_static(b"x")).await.unwrap();
+    let from = ObjectRef { bucket: "first".into(), key: "a".into() };
+    let broken =
+        Wire::Answer(200, "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>m</Message></Error>");
+    lab.script(vec![broken.clone(); 4]);
+    let error = lab.store.copy(&from, "b").await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    lab.script([broken]);
+    lab.store.copy(&from, "b").await.unwrap();
+    assert_eq!(lab.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn a_copy_names_the_source_it_misses() {
+    let lab = Lab::new().await;
+    let from = ObjectRef { bucket: "second".into(), key: "none".into() };
+    let error = lab.store.copy(&from, "b").await.unwrap_err();
+    assert_eq!(error.to_string(), "object none does not exist in bucket second at http://s3.test:80");
+}
+
+#[tokio::test]
+async fn a_conditional_write_whose_answer_was_lost_is_recognized() {
+    let lab = Lab::new().await;
+    lab.script([Wire::Lose]);
+    let body = Bytes::from_static(b"mine");
+    let written = lab.store.put_if("a", body, Condition::Absent).await.unwrap();
+    let Written::Yes(etag) = written else { panic!("{written:?}") };
+    assert_eq!(lab.sent().iter().map(|sent| sent.method.as_str()).collect::<Vec<_>>(), ["PUT", "PUT", "GET"]);
+    let again = lab.store.put_if("a", Bytes::from_static(b"next"), Condition::Matches(etag)).await.unwrap();
+    assert!(matches!(again, Written::Yes(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_conditional_write_that_another_won_meanwhile_is_refused() {
+    let lab = Lab::new().await;
+    lab.store.put("a", Bytes::from_static(b"theirs")).await.unwrap();
+    lab.script([Wire::Break]);
+    let written = lab.store.put_if("a", Bytes::from_static(b"mine"), Condition::Absent).await.unwrap();
+    assert_eq!(written, Written::Refused);
+    lab.script([Wire::Answer(409, "<Error><Code>ConditionalRequestConflict</Code></Error>")]);
+    let written = lab.store.put_if("a", Bytes::from_static(b"mine"), Condition::Absent).await.unwrap();
+    assert_eq!((written, lab.sent().len()), (Written::Refused, 1));
+}
+
+#[tokio::test]
+async fn a_multipart_write_whose_end_was_carried_out_unheard_is_finished() {
+    let lab = Lab::new().await;
+    let upload = Upload { key: "a".into(), id: "u1".into() };
+    let gone = Wire::Answer(404, "<Error><Code>NoSuchUpload</Code></Error>");
+    let listed =
+        "<ListBucketResult><Contents><Key>a</Key><Size>1</Size><ETag>\"0123-1\"</ETag></Contents></ListBucketResult>";
+    lab.script([Wire::Break, gone.clone(), Wire::Answer(200, listed)]);
+    let part = || vec![Part { number: 1, etag: "e".into() }];
+    assert_eq!(lab.store.finish_upload(&upload, part()).await.unwrap(), "0123-1");
+    lab.script([gone]);
+    let error = lab.store.finish_upload(&upload, part()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Rejected { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn batches_that_fail_in_part_are_sent_again_and_denied_keys_are_named() {
+    let lab = Lab::new().await;
+    let keys = ["a".to_owned(), "b".to_owned()];
+    let partly = |code: &str| -> Wire {
+        let body =
+            format!("<DeleteResult><Error><Key>b</Key><Code>{code}</Code><Message>m</Message></Error></DeleteResult>");
+        Wire::Answer(200, body.leak())
+    };
+    lab.script([partly("InternalError")]);
+    lab.store.delete(&keys).await.unwrap();
+    assert_eq!(lab.sent().len(), 2);
+    lab.script([partly("AccessDenied")]);
+    let error = lab.store.delete(&keys).await.unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn where_batches_are_unknown_objects_are_deleted_one_by_one() {
+    let lab = Lab::new().await;
+    for key in ["a", "b"] {
+        lab.store.put(key, Bytes::new()).await.unwrap();
+    }
+    lab.script([Wire::Answer(501, "<Error><Code>NotImplemented</Code></Error>")]);
+    lab.store.delete(&["a".to_owned(), "b".to_owned(), "none".to_owned()]).await.unwrap();
+    assert_eq!(lab.store.list_page("", None).await.unwrap().objects, []);
+}
+
+#[tokio::test]
+async fn a_listing_that_starts_again_from_the_beginning_is_an_error_and_no_endless_loop() {
+    let lab = Lab::new().await;
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>";
+    lab.script(vec![Wire::Answer(200, page); 2]);
+    let error = milvus_backup_operator::storage::list_all(&lab.store, "").await.unwrap_err();
+    assert!(matches!(error, StoreError::Rejected { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn requests_carry_no_checksum_trailers_and_deletions_the_header_old_services_want() {
+    let lab = Lab::new().await;
+    lab.script([]);
+    lab.store.put("a", Bytes::from_static(b"x")).await.unwrap();
+    lab.store.delete(&["a".to_owned()]).await.unwrap();
+    let sent = lab.sent();
+    assert!(!sent[0].checksum, "{sent:?}");
+    assert!(sent[1].content_md5.is_some(), "{sent:?}");
+}
