@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
+    bounded::Bounded,
     cluster::{Cluster, ClusterError, MANAGER},
     context::{Context, Stores},
     health::Health,
@@ -108,9 +109,10 @@ async fn signalled(stop: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client that sends only what the controller's role grants.
+/// A client that sends only what the controller's role grants, and waits for no answer for ever.
 fn guarded_client(config: kube::Config, guard: &Guard) -> anyhow::Result<Client> {
-    Ok(ClientBuilder::try_from(config).context("could not set up the client")?.with_layer(guard).build())
+    let builder = ClientBuilder::try_from(config).context("could not set up the client")?;
+    Ok(builder.with_layer(guard).with_layer(&Bounded).build())
 }
 
 async fn work(
