@@ -1,6 +1,13 @@
-//! Running the engine as a process: task in, progress lines on standard output, report file, signals, exit code.
+//! Running the engine as a process: task in, progress lines on standard output, report file, signals, exit code. And without
+//! Kubernetes: what the shell commands and the REST server do ([`operations`]).
 //!
 //! Used by the Job and from a shell alike. Must never know whether Kubernetes is there.
+
+pub mod catalog;
+pub mod filter;
+pub mod operations;
+pub mod request;
+pub mod tasks;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
