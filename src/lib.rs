@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod controller;
 pub mod engine;

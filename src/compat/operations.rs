@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::errors::OperationError;
-use super::wire::{BackupSummary, CreateRequest, RestoreRequest};
+use super::wire::BackupSummary;
 use crate::engine::progress::Counters;
 use crate::engine::select::Name;
+use crate::local::operations::{BackupId, CreateRequest, RestoreRequest};
 use crate::manifest::BackupInfo;
 use crate::storage::Store;
 
@@ -57,31 +58,26 @@ pub struct Stored {
     pub created: Option<Timestamp>,
 }
 
-/// A backup by its name or by the id of the run that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// By name.
-    Name(String),
-    /// By id.
-    Id(String),
+/// Where backups are looked for, in place of what is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Bucket.
+    pub bucket: Option<String>,
+    /// Path in it.
+    pub root: Option<String>,
 }
 
 /// What the API asks of the engine. Every call may take as long as Milvus and the store do; dropping one ends it.
 #[async_trait]
 pub trait Operations: Send + Sync + std::fmt::Debug + 'static {
     /// Makes a backup. Ends early, with [`OperationError::Cancelled`], when `run` is cancelled.
-    async fn create(&self, request: &CreateRequest, run: &Running) -> Result<(), OperationError>;
+    async fn create(&self, request: CreateRequest, run: Arc<Running>) -> Result<(), OperationError>;
     /// Brings a backup back; cancelled as [`Operations::create`] is.
-    async fn restore(&self, request: &RestoreRequest, run: &Running) -> Result<(), OperationError>;
+    async fn restore(&self, request: RestoreRequest, run: Arc<Running>) -> Result<(), OperationError>;
     /// Finished backups, whoever made them.
     async fn list(&self) -> Result<Vec<BackupSummary>, OperationError>;
-    /// A finished backup; `root` in place of the configured path, `bucket` in place of the configured bucket.
-    async fn get(
-        &self,
-        backup: &Wanted,
-        root: Option<&str>,
-        bucket: Option<&str>,
-    ) -> Result<Option<Stored>, OperationError>;
+    /// A finished backup, or none. One that was begun and never ended is an error.
+    async fn get(&self, backup: &BackupId, at: &Place) -> Result<Option<Stored>, OperationError>;
     /// Removes a backup, finished or not; one that is not there is removed already.
     async fn delete(&self, name: &str) -> Result<(), OperationError>;
     /// Tries Milvus and both stores; the text says what was found.

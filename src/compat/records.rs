@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_is_found_by_id_and_a_backup_by_name() {
-        let store = MemoryService::new("s").open("b");
+        let store = MemoryService::new("s").bucket("b");
         let records = Records::new(&store, "backup/");
         let record = TaskRecord::accepted("req/1 ü", Kind::Create, "nightly", at(10));
         records.write(&record).await.unwrap();
@@ -309,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn old_records_are_swept_and_young_ones_stay() {
-        let store = MemoryService::new("s").open("b");
+        let store = MemoryService::new("s").bucket("b");
         let records = Records::new(&store, "");
         let month = 31 * 24 * 3600;
         for (id, second) in [("old", 0), ("young", month)] {
@@ -322,7 +322,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_are_no_record_are_as_good_as_none() {
-        let store = MemoryService::new("s").open("b");
+        let store = MemoryService::new("s").bucket("b");
         let records = Records::new(&store, "backup");
         store.put("backup/.milvus-backup/tasks/r.json", Bytes::from_static(b"{")).await.unwrap();
         assert_eq!(records.find("r").await.unwrap(), None);

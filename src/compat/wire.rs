@@ -312,7 +312,7 @@ pub struct BareAnswer {
 }
 
 /// An answer by HTTP status: the request was not looked at, or could not be understood.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Refused {
     /// What is wrong.
     pub error: String,
