@@ -113,6 +113,30 @@ pub enum Provider {
     Hwc,
 }
 
+impl Provider {
+    /// Its word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Provider::Local => "local",
+            Provider::Minio => "minio",
+            Provider::S3 => "s3",
+            Provider::Aws => "aws",
+            Provider::Gcp => "gcp",
+            Provider::GcpNative => "gcpnative",
+            Provider::Azure => "azure",
+            Provider::Aliyun => "aliyun",
+            Provider::Tencent => "tencent",
+            Provider::Hwc => "hwc",
+        }
+    }
+}
+
+impl std::fmt::Display for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Where the keys of a store come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Auth {

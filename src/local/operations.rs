@@ -20,7 +20,8 @@ use crate::engine::task::{DeleteTask, ProbeTask, Report, Run, StoreTarget, TASK_
 use crate::engine::{self, connect};
 use crate::storage::Store;
 
-/// Makes a backup; the report says how it ended.
+/// Makes a backup; the report says how it ended. A second request with the same id goes on
+/// with a backup that was begun and has not ended.
 pub async fn create(
     settings: &Settings,
     request: CreateRequest,
@@ -31,7 +32,7 @@ pub async fn create(
         Ok(planned) => planned,
         Err(error) => return engine::failure(&error, counters),
     };
-    if let Err(error) = free(&planned.task.destination, &planned.task.artifact, request.id.as_deref()).await {
+    if let Err(error) = free(&planned.task.destination, &planned.task.artifact).await {
         return engine::failure(&error, counters);
     }
     let Planned { task, warnings } = planned;
@@ -39,18 +40,15 @@ pub async fn create(
     carry_out(Work::Backup(Box::new(task)), run, warnings, counters, cancel).await
 }
 
-/// A name must be free; only the run that began it may go on.
-async fn free(destination: &StoreTarget, artifact: &str, id: Option<&str>) -> Result<(), EngineError> {
+/// A name must be free. What was begun under it and has not ended belongs to the run whose id is in its lock; the engine
+/// looks at that.
+async fn free(destination: &StoreTarget, artifact: &str) -> Result<(), EngineError> {
     let store = connect::store(destination).await?;
-    let place = store.place().to_string();
-    match (catalog::ground(&store, &destination.prefix, artifact).await?, id) {
-        (Ground::Free, _) | (Ground::Unfinished, Some(_)) => Ok(()),
-        (Ground::Unfinished, None) => Err(EngineError::Rejected(format!(
-            "a backup {artifact} was begun in {place} and has not ended: choose another name, or delete it if nothing makes it \
-             any more"
-        ))),
-        (Ground::Taken, _) => Err(EngineError::Rejected(format!(
-            "there is already something named {artifact} in {place}: choose another name or delete it first"
+    match catalog::ground(&store, &destination.prefix, artifact).await? {
+        Ground::Free | Ground::Unfinished => Ok(()),
+        Ground::Taken => Err(EngineError::Rejected(format!(
+            "there is already something named {artifact} in {}: choose another name or delete it first",
+            store.place()
         ))),
     }
 }
@@ -132,6 +130,24 @@ pub struct Check {
     pub problems: Vec<(&'static str, EngineError)>,
     /// What a person should look at.
     pub warnings: Vec<String>,
+}
+
+impl Check {
+    /// The lines the Go tool prints (milvus-backup 0.5.16, `internal/check`).
+    pub fn storages(&self, settings: &Settings) -> String {
+        let (milvus, backup) = (&settings.milvus_storage, &settings.backup_storage);
+        format!(
+            "Milvus version: {}\nStorage:\n  milvus-storage-type: {}\n  milvus-bucket: {}\n  milvus-rootpath: {}\n  \
+             backup-storage-type: {}\n  backup-bucket: {}\n  backup-rootpath: {}\n",
+            self.milvus_version.as_deref().unwrap_or("unknown"),
+            milvus.provider,
+            milvus.bucket,
+            milvus.root_path,
+            backup.provider,
+            backup.bucket,
+            backup.root_path,
+        )
+    }
 }
 
 /// Looks whether Milvus answers, its store can be listed, and the place of backups be listed and written. Writes nothing into
