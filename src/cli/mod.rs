@@ -11,6 +11,7 @@ mod output;
 mod pages;
 mod progress;
 mod restore;
+mod server;
 mod shell;
 
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ enum Command {
     /// Show the configuration, or turn it into the newer schema.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Answer the REST API of milvus-backup.
+    Server(Box<server::ServerArgs>),
     /// Watch the custom resources and run their Jobs.
     Controller(Box<controller::Config>),
     /// Carry out one task: backup, restore, delete or probe.
@@ -102,6 +105,7 @@ impl Cli {
             Command::Delete(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Restore(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Check(args) => shell::run(&shell, |settings| args.run(settings)),
+            Command::Server(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Config(command) => command.run(&shell),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),

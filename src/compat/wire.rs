@@ -426,10 +426,8 @@ pub struct CollectionBrief {
     #[serde(skip_serializing_if = "is_zero")]
     pub backup_timestamp: u64,
     /// Bytes.
-    #[serde(skip_serializing_if = "is_zero")]
     pub size: i64,
     /// Whether any index is listed.
-    #[serde(skip_serializing_if = "is_zero")]
     pub has_index: bool,
     /// Indexes.
     #[serde(skip_serializing_if = "is_zero")]
