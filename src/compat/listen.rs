@@ -186,9 +186,13 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenError> {
     // The cause of a bad key could quote it.
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|_| fault(key, "no private key can be read from it: name a PEM file the server may read".into()))?;
-    let config = rustls::ServerConfig::builder()
+    let unusable = |error: rustls::Error| fault(certificate, format!("it cannot be used with the key: {error}"));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| fault(certificate, format!("it cannot be used with the key: {error}")))?;
+        .map_err(unusable)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
