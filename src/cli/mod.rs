@@ -94,6 +94,18 @@ impl Cli {
         Cli::command()
     }
 
+    /// Reads the arguments and runs the command. Arguments that make no sense end with [`exit::CONFIGURATION`], as every
+    /// setting that a person has to change, and not with the 2 of the parser.
+    pub fn main() -> ExitCode {
+        match Cli::try_parse() {
+            Ok(cli) => cli.run(),
+            Err(error) => {
+                let _ = error.print();
+                ExitCode::from(if error.use_stderr() { exit::CONFIGURATION } else { exit::OK })
+            }
+        }
+    }
+
     /// Runs the command; the answer is the documented exit code.
     pub fn run(self) -> ExitCode {
         let Cli { log_format, log, shell, command } = self;

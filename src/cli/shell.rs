@@ -1,5 +1,6 @@
 //! What the commands of a shell share: the configuration, logs, a runtime.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -73,7 +74,7 @@ where
         Err(error) => return output::fail(&error.to_string(), error.class().exit_code()),
     };
     let screen = Screen::default();
-    let level = shell.log.clone().unwrap_or_else(|| configuration.settings.log_level.clone());
+    let level = shell.log.clone().unwrap_or_else(|| level(&configuration.settings));
     if let Err(error) = telemetry::start_on(shell.format, &level, screen.clone()) {
         return output::fail(&format!("{error:#}"), exit::CONFIGURATION);
     }
@@ -83,6 +84,14 @@ where
         Err(error) => return output::fail(&format!("{error:#}"), exit::RETRYABLE),
     };
     runtime.block_on(command(Session { configuration, screen }))
+}
+
+/// On a terminal the bar says what the log would at its usual level.
+fn level(settings: &Settings) -> String {
+    match settings.log_level.as_str() {
+        "info" if std::io::stderr().is_terminal() => "warn".to_owned(),
+        level => level.to_owned(),
+    }
 }
 
 /// What a command works with.

@@ -216,8 +216,9 @@ fn storage(values: &Values, section: &str, problems: &mut Vec<String>) -> Storag
             true => text("rootPath"),
             false => text("rootPath").trim_matches('/').to_owned(),
         },
-        local_path: text("localPath"),
-        account_name: text("accountName"),
+        // Inherited from a store of another provider, these would say nothing.
+        local_path: if local { text("localPath") } else { String::new() },
+        account_name: if provider == Provider::Azure { text("accountName") } else { String::new() },
         auth: auth(values, section, provider, problems),
     }
 }

@@ -54,18 +54,21 @@ impl Filter {
     pub fn of_words<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Option<Filter>, String> {
         let mut databases = BTreeMap::new();
         for word in words {
-            let (database, collection) = word.split_once('.').unwrap_or((DEFAULT_DATABASE, word));
-            if !is_word(database)
-                || !(collection.is_empty() && word.ends_with('.') || collection == "*" || is_word(collection))
-            {
+            let wanted = match word.split_once('.') {
+                None if is_word(word) => {
+                    Some((DEFAULT_DATABASE, Collections::Named(BTreeSet::from([word.to_owned()]))))
+                }
+                Some((database, "")) if is_word(database) => Some((database, Collections::NoneOfThem)),
+                Some((database, "*")) if is_word(database) => Some((database, Collections::All)),
+                Some((database, name)) if is_word(database) && is_word(name) => {
+                    Some((database, Collections::Named(BTreeSet::from([name.to_owned()]))))
+                }
+                _ => None,
+            };
+            let Some((database, wanted)) = wanted else {
                 return Err(format!(
                     "{word:?} is no filter: write db.coll, coll, db.* or db. with letters, digits and _, separated by commas"
                 ));
-            }
-            let wanted = match collection {
-                "" => Collections::NoneOfThem,
-                "*" => Collections::All,
-                name => Collections::Named(BTreeSet::from([name.to_owned()])),
             };
             join(&mut databases, database, wanted)?;
         }
@@ -248,5 +251,112 @@ fn side(text: &str) -> Option<Side<'_>> {
         Some((_, "")) => Some(Side::Database),
         Some((database, "*")) => Some(Side::All(database)),
         Some((database, collection)) => is_word(collection).then(|| Side::One(Name::new(database, collection))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn named(names: &[&str]) -> Collections {
+        Collections::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn shown(filter: &Filter) -> Vec<(&str, Collections)> {
+        filter.databases().map(|(database, wanted)| (database, wanted.clone())).collect()
+    }
+
+    #[test]
+    fn the_four_forms_of_a_filter_are_read() {
+        let filter = Filter::parse("a.*,b.one,two,b.three,c.").unwrap().unwrap();
+        let expected = [
+            ("a", Collections::All),
+            ("b", named(&["one", "three"])),
+            ("c", Collections::NoneOfThem),
+            ("default", named(&["two"])),
+        ];
+        assert_eq!(shown(&filter), expected);
+        assert_eq!(filter.bare_database(), Some("c"));
+        assert_eq!(Filter::parse("").unwrap(), None);
+    }
+
+    #[rstest]
+    #[case("a.*,a.b")]
+    #[case("a.,a.b")]
+    #[case("a.b,a.*")]
+    #[case("a.*,a.")]
+    fn a_database_named_in_two_ways_is_refused(#[case] text: &str) {
+        assert!(Filter::parse(text).unwrap_err().contains("database a"), "{text}");
+    }
+
+    #[rstest]
+    #[case("a b")]
+    #[case("a,,b")]
+    #[case(".b")]
+    #[case("a.b.c")]
+    #[case("*")]
+    #[case("*.a")]
+    #[case("a.b*")]
+    #[case("a-b")]
+    fn a_word_outside_the_grammar_is_named(#[case] text: &str) {
+        assert!(Filter::parse(text).unwrap_err().contains("is no filter"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_list_means_what_its_field_means_and_an_empty_map_is_an_error() {
+        let none: [&str; 0] = [];
+        let of = |empty| shown(&Filter::of_map([("a", none)], empty).unwrap())[0].1.clone();
+        assert_eq!(of(EmptyMeans::All), Collections::All);
+        assert_eq!(of(EmptyMeans::DatabaseOnly), Collections::NoneOfThem);
+        assert_eq!(
+            shown(&Filter::of_map([("", ["*"])], EmptyMeans::DatabaseOnly).unwrap()),
+            [("default", Collections::All)]
+        );
+        let nothing: [(&str, [&str; 0]); 0] = [];
+        assert!(Filter::of_map(nothing, EmptyMeans::All).unwrap_err().contains("selects nothing"));
+        assert!(Filter::of_map([("a", ["b-c"])], EmptyMeans::All).unwrap_err().contains("b-c"));
+    }
+
+    #[test]
+    fn the_rule_for_a_collection_comes_before_that_for_its_database() {
+        let renames = Renames::parse("a.*:b.*,a.one:c.uno,two:deux,x.:y.").unwrap();
+        let target = |database, collection| renames.target(&Name::new(database, collection)).to_string();
+        assert_eq!(target("a", "one"), "c.uno");
+        assert_eq!(target("a", "other"), "b.other");
+        assert_eq!(target("default", "two"), "default.deux");
+        assert_eq!(target("x", "same"), "x.same");
+    }
+
+    #[rstest]
+    #[case("a.*:b.c", "no renaming")]
+    #[case("a:b.*", "no renaming")]
+    #[case("a.:b", "no renaming")]
+    #[case("a", "no renaming")]
+    #[case("a:b:c", "no renaming")]
+    #[case("a:b-c", "no renaming")]
+    #[case("a:b,a:c", "renamed twice")]
+    #[case("a.*:b.*,a.*:c.*", "renamed twice")]
+    fn a_rule_that_is_none_is_named(#[case] text: &str, #[case] expected: &str) {
+        assert!(Renames::parse(text).unwrap_err().contains(expected), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_a_panic(text in "\\PC{0,40}") {
+            let _ = (Filter::parse(&text), Renames::parse(&text));
+        }
+
+        #[test]
+        fn a_filter_admits_what_it_names_and_nothing_else(
+            names in proptest::collection::btree_set(("[a-c]", "[a-c]{1,2}"), 1..6), other in ("[a-d]", "[a-d]{1,2}"),
+        ) {
+            let text: Vec<String> = names.iter().map(|(database, collection)| format!("{database}.{collection}")).collect();
+            let filter = Filter::parse(&text.join(",")).unwrap().unwrap();
+            let admitted = filter.admits(&Name::new(&other.0, &other.1));
+            prop_assert_eq!(admitted, names.contains(&other));
+        }
     }
 }

@@ -110,16 +110,32 @@ pub async fn get(settings: &Settings, id: &BackupId) -> Result<StoredBackup, Eng
     catalog::get(&store, &target.prefix, id).await
 }
 
-/// Removes a backup, whole or half made; the report says how it ended. A second time finds nothing and is content.
+/// Removes a backup, whole or half made; the report says how it ended. Where there is nothing of that name it says so, with
+/// the reason [`NOTHING_THERE`], and that is no failure: a second delete finds what the first one left.
 pub async fn delete(settings: &Settings, name: &str, counters: &Counters, cancel: &CancellationToken) -> Report {
-    match settings.backup_target() {
-        Ok(location) => {
+    let found = async {
+        let (store, target) = backups(settings).await?;
+        let ground = catalog::ground(&store, &target.prefix, name).await?;
+        Ok::<_, EngineError>((ground, target, store.place().to_string()))
+    };
+    match found.await {
+        Ok((Ground::Free, _, place)) => Report {
+            version: TASK_VERSION,
+            ok: true,
+            reason: NOTHING_THERE.to_owned(),
+            message: format!("there is nothing named {name} in {place}"),
+            ..Report::default()
+        },
+        Ok((_, location, _)) => {
             let work = Work::Delete(DeleteTask { artifact: name.to_owned(), location });
             carry_out(work, run(new_id(), name), Vec::new(), counters, cancel).await
         }
-        Err(error) => engine::failure(&error.into(), counters),
+        Err(error) => engine::failure(&error, counters),
     }
 }
+
+/// Reason of a deletion that found nothing.
+pub const NOTHING_THERE: &str = "NothingThere";
 
 /// What a look at everything the settings name has found.
 #[derive(Debug, Default)]

@@ -293,3 +293,204 @@ fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), EngineError> {
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::task::AuthFiles;
+    use crate::local::filter::EmptyMeans;
+    use crate::local::request::{PlanCollection, PlanDatabase, RestorePlan, SkipParams};
+    use crate::manifest::CollectionBackupInfo;
+
+    fn info(names: &[&str]) -> BackupInfo {
+        let collection = |name: &&str| {
+            let (database, collection) = name.split_once('.').unwrap();
+            CollectionBackupInfo {
+                db_name: database.into(),
+                collection_name: collection.into(),
+                ..CollectionBackupInfo::default()
+            }
+        };
+        BackupInfo { collection_backups: names.iter().map(collection).collect(), ..BackupInfo::default() }
+    }
+
+    fn shop() -> BackupInfo {
+        info(&["default.docs", "sales.orders", "sales.items"])
+    }
+
+    fn request() -> RestoreRequest {
+        RestoreRequest { name: "b".into(), ..RestoreRequest::default() }
+    }
+
+    fn filter(text: &str) -> Option<Filter> {
+        Filter::parse(text).unwrap()
+    }
+
+    fn shown(request: &RestoreRequest) -> Vec<String> {
+        names(request, &shop()).unwrap().iter().map(|(source, target)| format!("{source}>{target}")).collect()
+    }
+
+    fn refused(request: &RestoreRequest) -> String {
+        restore(&Settings::default(), request, &shop()).unwrap_err().to_string()
+    }
+
+    fn noon() -> Timestamp {
+        "2026-11-21T01:40:43.417648966Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_backup_without_a_name_gets_that_of_its_moment() {
+        let planned = backup(&Settings::default(), &CreateRequest::default(), noon()).unwrap();
+        assert_eq!(planned.task.artifact, "backup_2026_11_21_01_40_43_417648966");
+        assert_eq!(planned.task.destination.prefix, "backup");
+        assert_eq!(planned.task.selection, Selection::default());
+    }
+
+    #[test]
+    fn a_filter_becomes_a_selection_of_exactly_that() {
+        let request = CreateRequest { filter: filter("a.*,b.one,two"), ..CreateRequest::default() };
+        let planned = backup(&Settings::default(), &request, noon()).unwrap();
+        let include: Vec<(String, Vec<String>)> =
+            planned.task.selection.include.into_iter().map(|pattern| (pattern.database, pattern.collections)).collect();
+        let of =
+            |database: &str, names: &[&str]| (database.to_owned(), names.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(include, [of("a", &[]), of("b", &["one"]), of("default", &["two"])]);
+        assert!(!planned.task.selection.allow_empty);
+    }
+
+    #[test]
+    fn strategies_decide_what_is_flushed_and_copied() {
+        let of = |strategy| {
+            let planned =
+                backup(&Settings::default(), &CreateRequest { strategy, ..CreateRequest::default() }, noon()).unwrap();
+            (planned.task.content, planned.task.flush, planned.warnings.join("\n").contains("bulk_flush"))
+        };
+        assert_eq!(of(Strategy::Auto), (Content::Full, Flush::Auto, false));
+        assert_eq!(of(Strategy::MetaOnly), (Content::SchemaOnly, Flush::Auto, false));
+        assert_eq!(of(Strategy::SkipFlush), (Content::Full, Flush::Skip, false));
+        assert_eq!(of(Strategy::BulkFlush), (Content::Full, Flush::Auto, true));
+        assert_eq!(of(Strategy::SerialFlush), (Content::Full, Flush::Auto, true));
+    }
+
+    #[test]
+    fn garbage_collection_that_is_not_paused_is_told_where_the_settings_ask_and_refused_where_the_request_does() {
+        let of =
+            |pause_gc| backup(&Settings::default(), &CreateRequest { pause_gc, ..CreateRequest::default() }, noon());
+        assert!(of(None).unwrap().warnings.iter().any(|warning| warning.contains("backup.pauseGC")));
+        assert!(of(Some(false)).unwrap().warnings.is_empty());
+        assert!(of(Some(true)).unwrap_err().to_string().contains("gc_pause_enable"));
+    }
+
+    #[test]
+    fn a_request_may_put_backups_elsewhere() {
+        let create = CreateRequest { backup_root_path: Some("other/root".into()), ..CreateRequest::default() };
+        let planned = backup(&Settings::default(), &create, noon()).unwrap();
+        assert_eq!(planned.task.destination.prefix, "other/root");
+        let request = RestoreRequest { bucket_name: Some("b2".into()), path: Some("p".into()), ..request() };
+        let task = restore(&Settings::default(), &request, &shop()).unwrap().task;
+        assert_eq!((task.source.bucket.as_str(), task.source.prefix.as_str()), ("b2", "p"));
+        assert_eq!(task.target.store.bucket, "a-bucket");
+    }
+
+    #[test]
+    fn names_stay_get_a_suffix_or_follow_their_rules() {
+        assert_eq!(
+            shown(&request()),
+            ["default.docs>default.docs", "sales.items>sales.items", "sales.orders>sales.orders"]
+        );
+        let suffix = RestoreRequest { suffix: Some("_r".into()), source: filter("sales.*"), ..request() };
+        assert_eq!(shown(&suffix), ["sales.items>sales.items_r", "sales.orders>sales.orders_r"]);
+        let renames = Renames::parse("sales.*:shop.*,docs:papers").unwrap();
+        let both = RestoreRequest { renames, suffix: Some("_r".into()), ..request() };
+        assert_eq!(shown(&both), ["default.docs>default.papers", "sales.items>shop.items", "sales.orders>shop.orders"]);
+    }
+
+    #[test]
+    fn a_target_filter_speaks_of_names_after_renaming() {
+        let found = RestoreRequest { suffix: Some("_r".into()), target: filter("sales.orders_r"), ..request() };
+        assert_eq!(shown(&found), ["sales.orders>sales.orders_r"]);
+        let task = restore(&Settings::default(), &found, &shop()).unwrap().task;
+        assert_eq!(task.selection.include, [Pattern { database: "sales".into(), collections: vec!["orders".into()] }]);
+        assert_eq!(task.mapping.collections, [Rename { from: "sales.orders".into(), to: "sales.orders_r".into() }]);
+        let old_name = RestoreRequest { suffix: Some("_r".into()), target: filter("sales.orders"), ..request() };
+        assert!(refused(&old_name).contains("sales.orders, which is not among the names after renaming"));
+    }
+
+    #[test]
+    fn without_filters_the_engine_takes_everything_even_an_empty_backup() {
+        let task = restore(&Settings::default(), &request(), &info(&[])).unwrap().task;
+        assert_eq!((task.selection, task.mapping), (Selection::default(), Mapping::default()));
+    }
+
+    #[test]
+    fn a_plan_gives_names_and_without_a_filter_takes_everything() {
+        let orders = PlanCollection { source: "orders".into(), target: "o2".into(), ..PlanCollection::default() };
+        let mapping =
+            vec![PlanDatabase { source: "sales".into(), target: "shop".into(), collections: vec![orders.clone()] }];
+        let plan = RestorePlan { mapping: mapping.clone(), filter: None };
+        let planned = RestoreRequest { plan: Some(plan.clone()), ..request() };
+        assert_eq!(shown(&planned), ["default.docs>default.docs", "sales.items>sales.items", "sales.orders>shop.o2"]);
+        let only = Filter::of_map([("shop", ["o2"])], EmptyMeans::DatabaseOnly).unwrap();
+        let narrow = RestoreRequest { plan: Some(RestorePlan { filter: Some(only), ..plan.clone() }), ..request() };
+        assert_eq!(shown(&narrow), ["sales.orders>shop.o2"]);
+        let twice = PlanDatabase { collections: vec![orders.clone(), orders], ..mapping[0].clone() };
+        let twice = RestoreRequest { plan: Some(RestorePlan { mapping: vec![twice], filter: None }), ..request() };
+        assert!(refused(&twice).contains("one restore for each"));
+        let both = RestoreRequest { suffix: Some("_r".into()), ..planned };
+        assert!(refused(&both).contains("restorePlan excludes"));
+    }
+
+    #[test]
+    fn indexes_are_built_unless_they_are_declined() {
+        let of = |rebuild_index, use_auto_index| {
+            let request = RestoreRequest { rebuild_index, use_auto_index, ..request() };
+            restore(&Settings::default(), &request, &shop()).unwrap().task.indexes
+        };
+        assert_eq!(of(None, false), Indexes::Rebuild);
+        assert_eq!(of(Some(true), false), Indexes::Rebuild);
+        assert_eq!(of(Some(false), false), Indexes::Skip);
+        assert_eq!(of(None, true), Indexes::Auto);
+    }
+
+    #[test]
+    fn every_option_the_engine_cannot_carry_out_is_refused_by_name() {
+        let skip = SkipParams { index_params: vec!["k".into()], ..SkipParams::default() };
+        let overridden =
+            PlanCollection { source: "orders".into(), target: "o".into(), shard_num: 2, ..Default::default() };
+        let database = PlanDatabase { source: "sales".into(), target: "s".into(), collections: vec![overridden] };
+        let plan = RestorePlan { mapping: vec![database], filter: None };
+        for (request, option) in [
+            (RestoreRequest { rbac: true, ..request() }, "rbac"),
+            (RestoreRequest { drop_exist_index: true, ..request() }, "drop_exist_index"),
+            (RestoreRequest { skip_create_collection: true, ..request() }, "skip_create_collection"),
+            (RestoreRequest { max_shard_num: 1, ..request() }, "maxShardNum"),
+            (RestoreRequest { skip_params: skip, ..request() }, "skipParams"),
+            (RestoreRequest { truncate_binlog_by_ts: true, ..request() }, "truncateBinlogByTs"),
+            (RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() }, "ezkMapping"),
+            (RestoreRequest { plan: Some(plan), ..request() }, "restorePlan override"),
+            (RestoreRequest { source: filter("sales."), ..request() }, "database sales without its collections"),
+        ] {
+            let said = refused(&request);
+            assert!(said.contains(option), "{option}: {said}");
+        }
+        let exclude = RestoreRequest { drop_exist_collection: true, skip_create_collection: true, ..request() };
+        assert!(refused(&exclude).contains("exclude each other"));
+    }
+
+    #[test]
+    fn what_the_filter_names_and_the_backup_lacks_is_told() {
+        let gone = RestoreRequest { source: filter("sales.gone"), ..request() };
+        assert!(refused(&gone).contains("sales.gone, which is not in the backup"));
+        let gone = RestoreRequest { source: filter("gone.*"), ..request() };
+        assert!(refused(&gone).contains("gone.*, which is not in the backup"));
+    }
+
+    #[test]
+    fn the_log_in_of_milvus_reaches_the_task_only_where_there_is_one() {
+        let mut settings = Settings::default();
+        let auth = |settings: &Settings| restore(settings, &request(), &shop()).unwrap().task.target.auth;
+        assert_eq!(auth(&settings), None);
+        settings.milvus.user = "root".into();
+        assert!(matches!(auth(&settings), Some(AuthFiles::Values { username, .. }) if username == "root"));
+    }
+}
