@@ -8,7 +8,7 @@
 //!   writes [`storage`], and keeps to the on-bucket format of [`manifest`].
 //!
 //! Arrows point one way: `controller -> api, engine::task`; `engine -> milvus, storage, manifest`; `local -> config, engine`;
-//! `config -> engine::task`.
+//! `config -> engine::task`; `compat -> local, engine`.
 //! `api`, `milvus`, `storage` and `manifest` use nothing of ours.
 
 pub mod api;
