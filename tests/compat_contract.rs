@@ -110,7 +110,9 @@ async fn every_answer_of_the_go_tool_is_ours_key_by_key() {
     }
     let made = Golden::read("06-create-sync").ask(&server).await.json();
     assert_eq!(made["msg"], "success");
-    for name in ["08-create-bad-name", "10-create-missing-collection", "12-list", "13-get_backup", "14-restore-sync-suffix"] {
+    for name in
+        ["08-create-bad-name", "10-create-missing-collection", "12-list", "13-get_backup", "14-restore-sync-suffix"]
+    {
         Golden::read(name).same(&server).await;
     }
     server.played.held.send_replace(true);
@@ -130,12 +132,14 @@ async fn every_answer_of_the_go_tool_is_ours_key_by_key() {
     server.played.held.send_replace(true);
     Golden::read("20-create-async").same(&server).await;
     let golden = Golden::read("21-get_backup-early");
-    let early = server.until(golden.request["path"].as_str().unwrap(), |answer| answer["data"]["state_code"] == 1).await;
+    let early =
+        server.until(golden.request["path"].as_str().unwrap(), |answer| answer["data"]["state_code"] == 1).await;
     assert_eq!(keys(&masked(early)), keys(&masked(serde_json::from_str(&golden.raw).unwrap())));
     server.played.held.send_replace(false);
     server.until("/api/v1/get_backup?backup_id=req-golden-4", done).await;
     let golden = Golden::read("22-get_backup-async-done");
-    let (mut ours, mut theirs) = (golden.ask(&server).await.json(), serde_json::from_str::<Value>(&golden.raw).unwrap());
+    let (mut ours, mut theirs) =
+        (golden.ask(&server).await.json(), serde_json::from_str::<Value>(&golden.raw).unwrap());
     // The size of metadata depends on how long the times in it are.
     (ours["data"]["meta_size"], theirs["data"]["meta_size"]) = (json!(0), json!(0));
     assert_eq!(masked(ours), masked(theirs));
@@ -187,7 +191,10 @@ async fn what_is_broken_in_the_go_tool_is_answered() {
     // 26: a second deletion finds nothing and is content. 27: the name is free again.
     for name in ["20-create-async", "25-delete-async-one", "26-delete-again"] {
         let golden = Golden::read(name);
-        assert_eq!(golden.ask(&server).await.json()["msg"], if name.starts_with("20") { "create backup is executing asynchronously" } else { "success" });
+        assert_eq!(
+            golden.ask(&server).await.json()["msg"],
+            if name.starts_with("20") { "create backup is executing asynchronously" } else { "success" }
+        );
         if name.starts_with("20") {
             server.until("/api/v1/get_backup?backup_id=req-golden-4", |answer| answer["data"]["state_code"] == 2).await;
         }
@@ -236,12 +243,36 @@ async fn parameters_are_answered_with_their_codes() {
         ("POST", "/api/v1/create", r#"{"backup_name":"b","collection_names":["a-b"]}"#, 3, "collection_names"),
         ("POST", "/api/v1/create", r#"{"backup_name":"b","db_collections":"{"}"#, 3, "db_collections"),
         ("POST", "/api/v1/restore", "{}", 400, "backup name is required"),
-        ("POST", "/api/v1/restore", r#"{"backup_name":"golden_small","collection_suffix":"-x"}"#, 400, "collection suffix"),
-        ("POST", "/api/v1/restore", r#"{"backup_name":"golden_small","collection_suffix":"_taken"}"#, 3, "exist already"),
+        (
+            "POST",
+            "/api/v1/restore",
+            r#"{"backup_name":"golden_small","collection_suffix":"-x"}"#,
+            400,
+            "collection suffix",
+        ),
+        (
+            "POST",
+            "/api/v1/restore",
+            r#"{"backup_name":"golden_small","collection_suffix":"_taken"}"#,
+            3,
+            "exist already",
+        ),
         ("POST", "/api/v1/restore", r#"{"backup_name":"golden_small","collection_names":["gone"]}"#, 3, "default.gone"),
         ("POST", "/api/v1/restore_secondary", r#"{"backup_name":"b"}"#, 400, "source cluster id is required"),
-        ("POST", "/api/v1/restore_secondary", r#"{"backup_name":"b","sourceClusterID":"a"}"#, 400, "target cluster id is required"),
-        ("POST", "/api/v1/restore_secondary", r#"{"backup_name":"b","sourceClusterID":"a","targetClusterID":"z"}"#, 1, "POST /restore"),
+        (
+            "POST",
+            "/api/v1/restore_secondary",
+            r#"{"backup_name":"b","sourceClusterID":"a"}"#,
+            400,
+            "target cluster id is required",
+        ),
+        (
+            "POST",
+            "/api/v1/restore_secondary",
+            r#"{"backup_name":"b","sourceClusterID":"a","targetClusterID":"z"}"#,
+            1,
+            "POST /restore",
+        ),
     ] {
         let reply = server.ask(method, path, &[], body).await;
         let answer = reply.json();
@@ -314,13 +345,18 @@ async fn the_document_describes_every_route_and_no_other() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         described.extend(operations.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
     }
-    let mut routes: Vec<_> = Route::ALL.iter().map(|route| (route.method().to_string(), route.path().to_owned())).collect();
+    let mut routes: Vec<_> =
+        Route::ALL.iter().map(|route| (route.method().to_string(), route.path().to_owned())).collect();
     described.sort();
     routes.sort();
     assert_eq!(described, routes);
     for (method, path) in described {
         let reply = server.ask(&method, &format!("{BASE}{path}"), &[], "{}").await;
-        assert!(reply.status != 404 && reply.status != 405, "{method} {path} is described and not there: {}", reply.status);
+        assert!(
+            reply.status != 404 && reply.status != 405,
+            "{method} {path} is described and not there: {}",
+            reply.status
+        );
     }
 }
 
@@ -345,7 +381,8 @@ async fn every_reference_in_the_document_is_in_it() {
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
     let create = document.pointer("/components/schemas/CreateRequest/properties").unwrap().as_object().unwrap();
-    for key in ["backup_name", "async", "filter", "db_collections", "collection_names", "strategy", "rbac", "requestId"] {
+    for key in ["backup_name", "async", "filter", "db_collections", "collection_names", "strategy", "rbac", "requestId"]
+    {
         assert!(create.contains_key(key), "{key}");
     }
 }
@@ -358,7 +395,9 @@ async fn the_pages_come_whole_from_the_server_and_from_nowhere_else() {
     assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
     let text = page.text();
     let mut linked = 0;
-    for link in text.split(['"']).filter(|word| word.ends_with(".js") || word.ends_with(".css") || word.ends_with(".png")) {
+    for link in
+        text.split(['"']).filter(|word| word.ends_with(".js") || word.ends_with(".css") || word.ends_with(".png"))
+    {
         assert!(!link.contains("//"), "{link}");
         let file = server.get(&format!("/api/v1/docs/{link}")).await;
         assert_eq!(file.status, 200, "{link}");
@@ -391,7 +430,8 @@ async fn without_the_token_only_the_greeting_and_the_pages_answer() {
 async fn a_page_of_another_origin_cannot_make_a_browser_restore() {
     let server = Server::start().await;
     let headers = [("origin", "https://evil.example"), ("content-type", "text/plain")];
-    let reply = server.ask("POST", "/api/v1/restore", &headers, r#"{"backup_name":"b","dropExistCollection":true}"#).await;
+    let reply =
+        server.ask("POST", "/api/v1/restore", &headers, r#"{"backup_name":"b","dropExistCollection":true}"#).await;
     assert_eq!((reply.status, &reply.json()["error"]), (403, &json!("forbidden")));
     let own = format!("http://{}", server.address);
     assert_eq!(server.ask("GET", "/api/v1/list", &[("origin", &own)], "").await.status, 200);

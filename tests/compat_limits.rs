@@ -62,9 +62,8 @@ async fn bodies_of_100_mb_are_refused_and_not_held() {
 async fn a_client_that_asks_first_is_refused_before_it_sends() {
     let server = Server::start().await;
     let mut client = TcpStream::connect(server.address).await.unwrap();
-    let head = format!(
-        "POST /api/v1/create HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {LARGE}\r\n\r\n"
-    );
+    let head =
+        format!("POST /api/v1/create HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {LARGE}\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
@@ -98,7 +97,11 @@ async fn a_thousand_requests_at_once_are_all_answered() {
         }
     });
     let replies = join_all(asked).await;
-    assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", replies.iter().map(|r| r.status).collect::<Vec<_>>());
+    assert!(
+        replies.iter().all(|reply| reply.status == 200),
+        "{:?}",
+        replies.iter().map(|r| r.status).collect::<Vec<_>>()
+    );
     assert!(replies[1].json()["data"]["state_code"] == 2 && replies[3].json()["code"] == 400);
     let grown = peak().saturating_sub(before);
     assert!(grown < 256 << 20, "a thousand requests made the process, clients included, grow by {grown} bytes");
@@ -171,7 +174,10 @@ async fn more_connections_than_allowed_wait_and_are_answered() {
     let server = Server::with(Played::in_memory(), None, Limits { connections: 2, ..Limits::default() }).await;
     let idle = [TcpStream::connect(server.address).await.unwrap(), TcpStream::connect(server.address).await.unwrap()];
     let mut asked = Box::pin(server.get("/api/v1/hello"));
-    assert!(tokio::time::timeout(Duration::from_millis(200), &mut asked).await.is_err(), "a third connection is answered");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), &mut asked).await.is_err(),
+        "a third connection is answered"
+    );
     drop(idle);
     assert_eq!(asked.await.status, 200);
 }

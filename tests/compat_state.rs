@@ -42,7 +42,8 @@ async fn until_begun(played: &Played, runs: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_server_on_the_same_bucket_answers_as_the_old_one_did() {
     let server = Server::start().await;
-    let made = server.ask("POST", "/api/v1/create", &[("request_id", "run/1")], r#"{"backup_name":"golden_small"}"#).await;
+    let made =
+        server.ask("POST", "/api/v1/create", &[("request_id", "run/1")], r#"{"backup_name":"golden_small"}"#).await;
     assert_eq!(made.json()["data"]["state_code"], 2);
     restore_async(&server, "r1").await;
     server.until("/api/v1/get_restore?id=r1", in_state(2)).await;
@@ -165,10 +166,14 @@ async fn a_client_that_leaves_stops_its_backup_and_not_its_restore() {
     let server = Server::start().await;
     server.played.put("backup", &golden_info()).await;
     server.played.held.send_replace(true);
-    for (path, body) in [("create", r#"{"backup_name":"b"}"#), ("restore", r#"{"backup_name":"golden_small","id":"r1"}"#)] {
+    for (path, body) in
+        [("create", r#"{"backup_name":"b"}"#), ("restore", r#"{"backup_name":"golden_small","id":"r1"}"#)]
+    {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         let length = body.len();
-        let request = format!("POST /api/v1/{path} HTTP/1.1\r\nhost: x\r\nrequest_id: {path}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nhost: x\r\nrequest_id: {path}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         client.write_all(request.as_bytes()).await.unwrap();
         until_begun(&server.played, if path == "create" { 1 } else { 2 }).await;
         drop(client);

@@ -71,7 +71,8 @@ impl ServerArgs {
         };
         output::note(&format!("listening on {}://{}", listening.scheme(), listening.address()));
         let stop = CancellationToken::new();
-        let limits = Limits { body: max_body, tasks: max_tasks.max(1), requests: max_requests.max(1), ..Limits::default() };
+        let limits =
+            Limits { body: max_body, tasks: max_tasks.max(1), requests: max_requests.max(1), ..Limits::default() };
         let operations = Arc::new(EngineOperations::new(session.settings().clone()));
         let stopped = async {
             tokio::select! {

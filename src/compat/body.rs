@@ -55,7 +55,8 @@ impl Shape {
     fn resolve<'s>(&'s self, schema: &'s Value) -> &'s Value {
         let mut schema = schema;
         loop {
-            let reference = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next());
+            let reference =
+                schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next());
             let choice = schema.get("anyOf").and_then(Value::as_array);
             let nullable = choice.filter(|options| options.iter().any(|option| option["type"] == "null"));
             schema = match (reference, nullable) {
@@ -156,7 +157,9 @@ impl Reading<'_> {
 fn expected(schema: &Value) -> Option<Vec<&str>> {
     match schema.get("type") {
         Some(Value::String(one)) => Some(vec![one]),
-        Some(Value::Array(several)) => Some(several.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect()),
+        Some(Value::Array(several)) => {
+            Some(several.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect())
+        }
         _ => {
             let options = schema.get("anyOf").and_then(Value::as_array)?;
             Some(options.iter().filter_map(|option| option["type"].as_str()).collect())
@@ -255,7 +258,10 @@ mod tests {
             (r#"{"filter":{"d":{"colls":["a",1]}}}"#, "filter.d.colls[1]: expected a string, found the number 1"),
             (r#"{"filter":[]}"#, "filter: expected an object, found an array"),
             (r#"{"gc_pause_seconds":1.5}"#, "gc_pause_seconds: expected an integer of 32 bits, found the number 1.5"),
-            (r#"{"gc_pause_seconds":3000000000}"#, "gc_pause_seconds: expected an integer of 32 bits, found the number 3000000000"),
+            (
+                r#"{"gc_pause_seconds":3000000000}"#,
+                "gc_pause_seconds: expected an integer of 32 bits, found the number 3000000000",
+            ),
             (r#"{"db_collections":4}"#, "db_collections: expected a string or an object, found the number 4"),
             ("[]", "the body: expected an object, found an array"),
             ("null", "the body: expected an object, found null"),

@@ -35,9 +35,8 @@ impl EngineOperations {
 impl Operations for EngineOperations {
     async fn create(&self, request: CreateRequest, run: Arc<Running>) -> Result<(), OperationError> {
         let settings = self.settings.clone();
-        let report = apart(move || async move {
-            operations::create(&settings, request, &run.counters, &run.cancel).await
-        });
+        let report =
+            apart(move || async move { operations::create(&settings, request, &run.counters, &run.cancel).await });
         outcome(report.await?)
     }
 
@@ -48,9 +47,8 @@ impl Operations for EngineOperations {
         };
         run.plan(names.into_iter().map(|(_, target)| target).collect());
         let settings = self.settings.clone();
-        let report = apart(move || async move {
-            operations::restore(&settings, request, &run.counters, &run.cancel).await
-        });
+        let report =
+            apart(move || async move { operations::restore(&settings, request, &run.counters, &run.cancel).await });
         outcome(report.await?)
     }
 
@@ -120,9 +118,10 @@ where
     match thread.await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(EngineError::Cancelled.into()),
-        Err(error) => {
-            Err(OperationError::Failed { class: Class::Data, message: format!("the run ended without a result: {error}") })
-        }
+        Err(error) => Err(OperationError::Failed {
+            class: Class::Data,
+            message: format!("the run ended without a result: {error}"),
+        }),
     }
 }
 
@@ -130,9 +129,7 @@ fn outcome(report: Report) -> Result<(), OperationError> {
     match (report.ok, report.class) {
         (true, _) => Ok(()),
         (false, Some(Class::Cancelled)) => Err(OperationError::Cancelled(report.message)),
-        (false, class) => {
-            Err(OperationError::Failed { class: class.unwrap_or(Class::Data), message: report.message })
-        }
+        (false, class) => Err(OperationError::Failed { class: class.unwrap_or(Class::Data), message: report.message }),
     }
 }
 

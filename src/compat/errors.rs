@@ -130,13 +130,15 @@ impl Refusal {
 
     /// As many requests as allowed are being answered.
     pub fn busy(seconds: u64) -> Refusal {
-        let detail = format!("this server answers as many requests as it may; none ended within {seconds} s, ask again");
+        let detail =
+            format!("this server answers as many requests as it may; none ended within {seconds} s, ask again");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once", detail)
     }
 
     /// The answer took too long.
     pub fn too_slow(seconds: u64) -> Refusal {
-        let detail = format!("Milvus or the store took more than {seconds} s to answer; see whether they are up, ask again");
+        let detail =
+            format!("Milvus or the store took more than {seconds} s to answer; see whether they are up, ask again");
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time", detail)
     }
 

@@ -18,7 +18,9 @@ impl Token {
         let text = text.trim();
         match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(Token(digest(text))),
-            false => Err("the bearer token is empty, or has other characters than printable ASCII without spaces".into()),
+            false => {
+                Err("the bearer token is empty, or has other characters than printable ASCII without spaces".into())
+            }
         }
     }
 
@@ -81,7 +83,9 @@ mod tests {
         let token = Token::new("s3cret\n").unwrap();
         let may = |value: &str| authorized(Some(&token), &headers(&[("authorization", value)])).is_ok();
         assert!(may("Bearer s3cret") && may("bearer  s3cret"));
-        assert!(!may("Bearer other") && !may("Bearer") && !may("Basic s3cret") && !may("s3cret") && !may("Bearer s3cret x"));
+        assert!(
+            !may("Bearer other") && !may("Bearer") && !may("Basic s3cret") && !may("s3cret") && !may("Bearer s3cret x")
+        );
         assert!(authorized(Some(&token), &headers(&[])).is_err());
         assert!(authorized(None, &headers(&[])).is_ok());
     }
@@ -97,9 +101,17 @@ mod tests {
     fn a_page_of_another_origin_is_refused_and_a_program_is_not() {
         let may = |pairs: &[(&'static str, &str)]| own_origin(&headers(pairs)).is_ok();
         assert!(may(&[("host", "127.0.0.1:8080")]));
-        assert!(may(&[("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
+        assert!(may(&[
+            ("host", "127.0.0.1:8080"),
+            ("origin", "http://127.0.0.1:8080"),
+            ("sec-fetch-site", "same-origin")
+        ]));
         assert!(!may(&[("host", "127.0.0.1:8080"), ("origin", "https://evil.example")]));
-        assert!(may(&[("host", "b:8080"), ("x-forwarded-host", "backup.example"), ("origin", "https://backup.example")]));
+        assert!(may(&[
+            ("host", "b:8080"),
+            ("x-forwarded-host", "backup.example"),
+            ("origin", "https://backup.example")
+        ]));
         assert!(!may(&[("host", "127.0.0.1:8080"), ("origin", "null")]));
         assert!(!may(&[("host", "127.0.0.1:8080"), ("sec-fetch-site", "cross-site")]));
     }

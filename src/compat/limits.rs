@@ -53,7 +53,7 @@ impl Default for Limits {
             handshake_time: Duration::from_secs(10),
             requests: 64,
             queue_time: Duration::from_secs(30),
-            answer_time: Duration::from_secs(60),
+            answer_time: Duration::from_secs(120),
             delete_time: Duration::from_secs(3600),
             tasks: 8,
             ended_tasks: 256,
@@ -77,9 +77,7 @@ pub async fn read_body(limits: &Limits, headers: &HeaderMap, body: Body) -> Resu
     match tokio::time::timeout(limits.body_time, collect(limits, body)).await {
         Ok(outcome) => outcome,
         Err(_) if too_large => Err(Refusal::too_large(limits.body)),
-        Err(_) => {
-            Err(Refusal::body_not_read(&format!("it did not arrive within {} s", limits.body_time.as_secs())))
-        }
+        Err(_) => Err(Refusal::body_not_read(&format!("it did not arrive within {} s", limits.body_time.as_secs()))),
     }
 }
 

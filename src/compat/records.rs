@@ -101,7 +101,8 @@ impl TaskRecord {
         if self.ended.is_none() && now.duration_since(self.updated) > SILENCE {
             self.state = state::FAIL;
             self.ended = Some(self.updated);
-            self.error = format!("the server that ran it ended before it did, at about {}: ask for it again", self.updated);
+            self.error =
+                format!("the server that ran it ended before it did, at about {}: ask for it again", self.updated);
             if self.kind == Kind::Create {
                 self.progress = 0;
             }
@@ -261,7 +262,8 @@ async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(outcome) => outcome.map_err(|error| crate::engine::error::EngineError::from(error).into()),
         Err(_) => {
-            let message = format!("the store of backups took more than {} s for the record of a task", PATIENCE.as_secs());
+            let message =
+                format!("the store of backups took more than {} s for the record of a task", PATIENCE.as_secs());
             Err(OperationError::Failed { class: crate::exit::Class::Retry, message })
         }
     }

@@ -200,14 +200,18 @@ impl Api {
     /// There is none, it has ended, or it runs elsewhere.
     pub async fn stop_task(&self, id: &str) -> Result<StoppedTask, OperationError> {
         if id.is_empty() {
-            return Err(OperationError::Parameter("id is required: the id of a restore, or the request_id of a create".into()));
+            return Err(OperationError::Parameter(
+                "id is required: the id of a restore, or the request_id of a create".into(),
+            ));
         }
         let Some(task) = self.tasks.find(id) else {
             let record = self.find_record(id).await?.map(|record| record.judged(Timestamp::now()));
             return Err(match record {
                 None => not_found(),
                 Some(record) if record.ended.is_some() => ended(id),
-                Some(_) => OperationError::failed(format!("task {id} runs in another process: ask that one to stop it")),
+                Some(_) => {
+                    OperationError::failed(format!("task {id} runs in another process: ask that one to stop it"))
+                }
             });
         };
         if task.record(Timestamp::now()).ended.is_some() {
@@ -225,7 +229,8 @@ impl Api {
     pub async fn delete(&self, name: &str) -> Result<(), OperationError> {
         valid_name(name)?;
         if let Some(id) = self.tasks.busy_with(name) {
-            let sentence = format!("task {id} works with backup {name}: wait for it, or stop it with DELETE /task?id={id}");
+            let sentence =
+                format!("task {id} works with backup {name}: wait for it, or stop it with DELETE /task?id={id}");
             return Err(OperationError::Failed { class: Class::Retry, message: sentence });
         }
         self.operations.delete(name).await?;

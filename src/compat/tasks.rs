@@ -203,7 +203,9 @@ impl Tasks {
         let record = task.ending(&outcome, Timestamp::now());
         match &outcome {
             Ok(()) => tracing::info!(id = record.id, backup = record.backup, kind = ?record.kind, "task done"),
-            Err(error) => tracing::error!(id = record.id, backup = record.backup, kind = ?record.kind, "task failed: {error}"),
+            Err(error) => {
+                tracing::error!(id = record.id, backup = record.backup, kind = ?record.kind, "task failed: {error}")
+            }
         }
         self.remember(&record).await;
         task.end(outcome, record);

@@ -196,7 +196,9 @@ fn after_rename(collections: &DbCollections) -> Result<Option<Filter>, Operation
 
 fn by_database(field: &str, filter: &BTreeMap<String, CollectionFilter>) -> Result<Filter, OperationError> {
     if filter.is_empty() {
-        return parameter(format!("{field} names no database, so it selects nothing: leave it out to select everything"));
+        return parameter(format!(
+            "{field} names no database, so it selects nothing: leave it out to select everything"
+        ));
     }
     in_field(field, Filter::of_map(filter.iter().map(|(name, wanted)| (name, &wanted.colls)), EmptyMeans::DatabaseOnly))
 }
@@ -249,8 +251,11 @@ mod tests {
 
     #[test]
     fn a_filter_wins_over_the_deprecated_fields() {
-        let body = r#"{"backup_name":"b","filter":{"f":{"colls":["*"]}},"db_collections":{"d":[]},"collection_names":["c"]}"#;
-        let by = |request: &wire::CreateRequest| create(request, "i").unwrap().filter.map(|f| f.databases().next().unwrap().0.to_owned());
+        let body =
+            r#"{"backup_name":"b","filter":{"f":{"colls":["*"]}},"db_collections":{"d":[]},"collection_names":["c"]}"#;
+        let by = |request: &wire::CreateRequest| {
+            create(request, "i").unwrap().filter.map(|f| f.databases().next().unwrap().0.to_owned())
+        };
         let mut request = read(body);
         assert_eq!(by(&request).as_deref(), Some("f"));
         request.filter = None;
@@ -296,9 +301,18 @@ mod tests {
     #[test]
     fn options_that_exclude_each_other_are_refused_in_the_go_tools_words() {
         for (options, said) in [
-            (r#""restorePlan":{"mapping":[]},"collection_suffix":"_a""#, "restore plan and collection suffix cannot be set"),
-            (r#""restorePlan":{"mapping":[]},"collection_renames":{"a":"b"}"#, "restore plan and collection renames cannot"),
-            (r#""collection_suffix":"-a""#, "only alphanumeric characters and underscores are allowed in collection suffix"),
+            (
+                r#""restorePlan":{"mapping":[]},"collection_suffix":"_a""#,
+                "restore plan and collection suffix cannot be set",
+            ),
+            (
+                r#""restorePlan":{"mapping":[]},"collection_renames":{"a":"b"}"#,
+                "restore plan and collection renames cannot",
+            ),
+            (
+                r#""collection_suffix":"-a""#,
+                "only alphanumeric characters and underscores are allowed in collection suffix",
+            ),
             (r#""dropExistCollection":true,"skipCreateCollection":true"#, "cannot be true at the same time"),
         ] {
             let error = restore(&read_restore(&format!(r#"{{"backup_name":"b",{options}}}"#)), "i").unwrap_err();

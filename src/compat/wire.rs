@@ -283,6 +283,7 @@ pub struct RestoreSecondaryRequest {
 
 /// An answer with data.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "AnswerWith{T}")]
 pub struct Answer<T> {
     /// Of the request.
     #[serde(rename = "requestId", skip_serializing_if = "String::is_empty")]
