@@ -405,8 +405,10 @@ async fn the_pages_come_whole_from_the_server_and_from_nowhere_else() {
         linked += 1;
     }
     assert_eq!(linked, 4);
-    let folder = server.get("/api/v1/docs/").await;
-    assert_eq!((folder.status, &folder.headers["location"]), (308, &"/api/v1/docs/index.html".parse().unwrap()));
+    for (folder, page) in [("/api/v1/docs/", "index.html"), ("/api/v1/docs", "docs/index.html")] {
+        let reply = server.get(folder).await;
+        assert_eq!((reply.status, reply.headers["location"].to_str().unwrap()), (308, page));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ pub fn of_backup(stored: Stored, record: Option<&TaskRecord>) -> BackupBrief {
         physical_channel_names: _,
         format,
     } = info;
-    let made = record.filter(|record| record.id == id && record.ended.is_some());
+    let made = record.filter(|record| record.id == id && record.backup == name && record.ended.is_some());
     BackupBrief {
         state_code: state::SUCCESS,
         error_message: String::new(),

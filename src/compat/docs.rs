@@ -3,7 +3,7 @@
 //! Links are relative, so that the pages work behind any path of a proxy. The files are those of Swagger UI 5 (Apache-2.0),
 //! carried by the crate `swagger-ui-redist`.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile as File};
@@ -45,9 +45,9 @@ const START: &str = r##"window.ui = SwaggerUIBundle({
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// The page itself, for those who ask for the folder.
-pub async fn index() -> Redirect {
-    Redirect::permanent("/api/v1/docs/index.html")
+/// The page itself, for those who ask for the folder; relative, as all links are.
+pub async fn index(uri: Uri) -> Redirect {
+    Redirect::permanent(if uri.path().ends_with('/') { "index.html" } else { "docs/index.html" })
 }
 
 /// A file of the pages.
