@@ -145,6 +145,29 @@ async fn a_request_that_waits_too_long_for_its_turn_is_told_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_with_large_bodies_are_looked_at_a_few_at_a_time() {
+    let limits = Limits { large_requests: 1, queue_time: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::with(Played::in_memory(), None, limits).await;
+    server.played.held.send_replace(true);
+    let large = |name: &str| json!({"backup_name": name, "ignored": "x".repeat(100 << 10)});
+    let (first, second) = (large("first"), large("second"));
+    let made = server.post("/api/v1/create", &first);
+    let refused = async {
+        while server.played.begun.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let small = server.post("/api/v1/create", &json!({"backup_name": "small", "async": true})).await;
+        assert_eq!(small.json()["msg"], "create backup is executing asynchronously");
+        let refused = server.post("/api/v1/create", &second).await;
+        server.played.held.send_replace(false);
+        refused
+    };
+    let (made, refused) = tokio::join!(made, refused);
+    assert_eq!((refused.status, &refused.json()["error"]), (503, &json!("too many requests at once")));
+    assert_eq!(made.json()["msg"], "success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_trickles_is_given_up() {
     let limits = Limits { body_time: Duration::from_millis(200), ..Limits::default() };
     let server = Server::with(Played::in_memory(), None, limits).await;

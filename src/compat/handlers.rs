@@ -28,6 +28,7 @@ type Answered = Result<Response, Refusal>;
 /// `POST /create`.
 pub async fn create(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Answered {
     let bytes = read_body(&api.limits, &headers, body).await?;
+    let _turn = api.turn_for(bytes.len()).await?;
     let request: CreateRequest = body::read(&bytes).map_err(Refusal::create_body)?;
     drop(bytes);
     let id = or_new(request_id(&headers));
@@ -43,6 +44,7 @@ pub async fn create(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body)
 /// `POST /restore`. What fails answers without the id of its request.
 pub async fn restore(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Answered {
     let bytes = read_body(&api.limits, &headers, body).await?;
+    let _turn = api.turn_for(bytes.len()).await?;
     let request: RestoreRequest = body::read(&bytes).map_err(|detail| Refusal::restore_body(&detail))?;
     drop(bytes);
     let request_id = or_new(request.request_id.clone());
@@ -58,6 +60,7 @@ pub async fn restore(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body
 /// `POST /restore_secondary`: known, looked at, and not offered.
 pub async fn restore_secondary(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Answered {
     let bytes = read_body(&api.limits, &headers, body).await?;
+    let _turn = api.turn_for(bytes.len()).await?;
     let request: RestoreSecondaryRequest = body::read(&bytes).map_err(|detail| Refusal::restore_body(&detail))?;
     let missing = [
         (&request.backup_name, "backup name is required"),

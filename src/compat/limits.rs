@@ -14,6 +14,10 @@ use super::errors::Refusal;
 pub struct Limits {
     /// Largest body, in bytes.
     pub body: usize,
+    /// Bodies above this are read into requests a few at a time: a request takes many times the memory of its text.
+    pub small_body: usize,
+    /// Requests with larger bodies answered at once; further ones wait for [`Limits::queue_time`].
+    pub large_requests: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
     /// Largest body that is read to its end and thrown away, so that the client gets to the answer.
@@ -46,6 +50,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             body: 1 << 20,
+            small_body: 64 << 10,
+            large_requests: 8,
             body_time: Duration::from_secs(30),
             discarded: 256 << 20,
             connections: 1024,

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::brief;
-use super::errors::OperationError;
+use super::errors::{OperationError, Refusal};
 use super::guard::Token;
 use super::limits::Limits;
 use super::operations::{Operations, Place};
@@ -34,13 +34,31 @@ pub struct Api {
     pub token: Option<Token>,
     /// Requests that may be answered now.
     pub turns: Semaphore,
+    /// Requests with large bodies among them.
+    pub large_turns: Semaphore,
 }
 
 impl Api {
     /// With no tasks yet.
     pub fn new(operations: Arc<dyn Operations>, token: Option<Token>, limits: Limits) -> Api {
         let tasks = Tasks::new(operations.clone(), limits);
-        Api { operations, tasks, limits, token, turns: Semaphore::new(limits.requests) }
+        let (turns, large_turns) = (Semaphore::new(limits.requests), Semaphore::new(limits.large_requests));
+        Api { operations, tasks, limits, token, turns, large_turns }
+    }
+
+    /// Waits until a request with a body of this length may be looked at; the turn is held until it is answered.
+    ///
+    /// # Errors
+    /// It took too long.
+    pub async fn turn_for(&self, body: usize) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        if body <= self.limits.small_body {
+            return Ok(None);
+        }
+        let patience = self.limits.queue_time;
+        match tokio::time::timeout(patience, self.large_turns.acquire()).await {
+            Ok(turn) => Ok(turn.ok()),
+            Err(_) => Err(Refusal::busy(patience.as_secs())),
+        }
     }
 
     /// Makes a backup; answers it once it is made, or nothing where the request does not wait. A client that leaves while it
