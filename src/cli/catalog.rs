@@ -91,9 +91,14 @@ impl DeleteArgs {
         let cancel = CancellationToken::new();
         let started = Instant::now();
         let work = operations::delete(session.settings(), &self.name, &counters, &cancel);
+        // The signal cancels; the run ends by itself and says how.
+        let never = async {
+            local::stop_on_signal(&cancel).await;
+            std::future::pending().await
+        };
         let report = tokio::select! {
             report = work => report,
-            () = local::stop_on_signal(&cancel) => return ExitCode::from(exit::CANCELLED),
+            report = never => report,
         };
         if self.output == Output::Json {
             let seconds = started.elapsed().as_secs_f64();

@@ -160,3 +160,73 @@ pub fn old_filter(
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::engine::select::Name;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: CreateArgs,
+    }
+
+    fn read(arguments: &str) -> (CreateRequest, Vec<String>) {
+        let arguments = std::iter::once("create").chain(arguments.split_whitespace());
+        Line::try_parse_from(arguments).unwrap().create.request().unwrap()
+    }
+
+    fn admits(request: &CreateRequest, database: &str, collection: &str) -> bool {
+        request.filter.as_ref().unwrap().admits(&Name::new(database, collection))
+    }
+
+    #[test]
+    fn flags_of_today_give_no_warning() {
+        let (request, warnings) =
+            read("-n nightly --filter a.*,b --strategy skip_flush --rbac --backup_index_extra=false");
+        assert_eq!((request.name.as_deref(), request.strategy), (Some("nightly"), Strategy::SkipFlush));
+        assert!(request.rbac && !request.index_extra && warnings.is_empty());
+        assert!(admits(&request, "a", "any") && admits(&request, "default", "b") && !admits(&request, "b", "b"));
+        assert_eq!(read("").0, CreateRequest::default());
+        for (word, strategy) in [
+            ("auto", Strategy::Auto),
+            ("meta_only", Strategy::MetaOnly),
+            ("bulk_flush", Strategy::BulkFlush),
+            ("serial_flush", Strategy::SerialFlush),
+        ] {
+            assert_eq!(read(&format!("--strategy {word}")).0.strategy, strategy);
+        }
+    }
+
+    #[test]
+    fn removed_flags_still_work_with_a_warning_each() {
+        let (request, warnings) = read("-c one,b.two -f");
+        assert!(admits(&request, "default", "one") && admits(&request, "b", "two"));
+        assert_eq!(request.strategy, Strategy::SkipFlush);
+        assert_eq!(
+            warnings,
+            ["--colls is deprecated: use --filter", "--force is deprecated: use --strategy skip_flush"]
+        );
+        let (request, warnings) = read("-d a,b --meta_only=true");
+        assert!(admits(&request, "a", "x") && admits(&request, "b", "x") && !admits(&request, "c", "x"));
+        assert_eq!((request.strategy, warnings.len()), (Strategy::MetaOnly, 2));
+        let (request, _) = read(r#"-a {"a":["x"],"b":[]}"#);
+        assert!(admits(&request, "a", "x") && !admits(&request, "a", "y") && admits(&request, "b", "y"));
+    }
+
+    #[test]
+    fn todays_flags_win_over_removed_ones() {
+        let (request, warnings) = read("--filter a.b -c other --strategy auto --force --meta_only");
+        assert!(admits(&request, "a", "b") && !admits(&request, "default", "other"));
+        assert_eq!((request.strategy, warnings.len()), (Strategy::Auto, 3));
+    }
+
+    #[test]
+    fn a_map_that_is_no_json_is_answered_with_an_example() {
+        let args = CreateArgs { database_collections: Some("a:b".into()), ..CreateArgs::default() };
+        assert!(args.request().unwrap_err().contains("{\"db1\":[\"c1\",\"c2\"],\"db2\":[]}"));
+    }
+}

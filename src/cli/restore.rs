@@ -151,3 +151,70 @@ impl RestoreArgs {
         finish(self.output, &ended, "restore backup success")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::engine::select::Name;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        restore: RestoreArgs,
+    }
+
+    fn parse(arguments: &str) -> Result<RestoreArgs, clap::Error> {
+        let arguments = std::iter::once("restore").chain(arguments.split_whitespace());
+        Line::try_parse_from(arguments).map(|line| line.restore)
+    }
+
+    fn read(arguments: &str) -> (RestoreRequest, Vec<String>) {
+        parse(arguments).unwrap().request().unwrap()
+    }
+
+    #[test]
+    fn flags_of_today_give_no_warning() {
+        let (request, warnings) =
+            read("-n b -s _r --filter a.b_r --drop_exist_collection --use_auto_index --use_v2_restore");
+        assert_eq!((request.name.as_str(), request.suffix.as_deref()), ("b", Some("_r")));
+        assert!(request.drop_exist_collection && request.use_auto_index && request.use_v2_restore);
+        assert!(request.target.unwrap().admits(&Name::new("a", "b_r")) && request.source.is_none());
+        assert!(warnings.is_empty());
+        let (request, _) = read("-n b -r a.b:a.c,x:y");
+        assert_eq!(request.renames.target(&Name::new("default", "x")), Name::new("default", "y"));
+    }
+
+    #[test]
+    fn indexes_may_be_asked_for_or_declined_by_either_name() {
+        assert_eq!(read("-n b").0.rebuild_index, None);
+        assert_eq!(read("-n b --rebuild_index").0.rebuild_index, Some(true));
+        assert_eq!(read("-n b --rebuild_index=false").0.rebuild_index, Some(false));
+        let (request, warnings) = read("-n b --restore_index");
+        assert_eq!((request.rebuild_index, warnings.len()), (Some(true), 1));
+    }
+
+    #[test]
+    fn removed_flags_speak_of_names_in_the_backup() {
+        for (flag, admitted) in [("-c a.b", "b"), ("-d a", "any"), (r#"-a {"a":["b"]}"#, "b")] {
+            let (request, warnings) = read(&format!("-n b -s _r {flag}"));
+            assert!(request.source.unwrap().admits(&Name::new("a", admitted)), "{flag}");
+            assert!(request.target.is_none() && warnings.len() == 1, "{flag}");
+        }
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused_by_the_parser() {
+        for arguments in ["-n b -s _r -r a:b", "-n b -c a --filter a", "-n b -c a -d b", "-n b -d a -a {}", "-s _r"] {
+            assert!(parse(arguments).is_err(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_secondary_restore_is_understood_and_refused() {
+        let args = parse("secondary -n b --source_cluster_id s --target_cluster_id t").unwrap();
+        assert!(args.request().unwrap_err().contains("restore secondary is not supported"));
+        assert!(parse("secondary -n b --source_cluster_id s").is_err());
+    }
+}

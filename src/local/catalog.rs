@@ -152,3 +152,94 @@ fn parent(prefix: &str) -> String {
         prefix => format!("{prefix}/"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::manifest::encode_meta;
+    use crate::storage::memory::MemoryService;
+
+    async fn put(store: &Arc<dyn Store>, key: &str, body: &[u8]) {
+        store.put(key, Bytes::copy_from_slice(body)).await.unwrap();
+    }
+
+    /// The metadata of a small backup, as the Go tool writes it.
+    async fn backup(store: &Arc<dyn Store>, folder: &str, id: &str) {
+        let info = BackupInfo { id: id.into(), name: "recorded".into(), size: 7, ..BackupInfo::default() };
+        for (name, body) in encode_meta(&info).unwrap() {
+            put(store, &format!("{folder}/meta/{name}"), &body).await;
+        }
+    }
+
+    fn store() -> Arc<dyn Store> {
+        Arc::new(MemoryService::new("s").bucket("b"))
+    }
+
+    async fn names(store: &Arc<dyn Store>, prefix: &str) -> Vec<String> {
+        list(store, prefix).await.unwrap().into_iter().map(|backup| backup.name).collect()
+    }
+
+    #[tokio::test]
+    async fn backups_are_listed_by_their_folder_at_any_prefix() {
+        let store = store();
+        for folder in ["two", "one", "backup/three", "backup/deeper/four"] {
+            backup(&store, folder, folder).await;
+        }
+        assert_eq!(names(&store, "").await, ["one", "two"]);
+        assert_eq!(names(&store, "/backup/").await, ["three"]);
+        assert_eq!(names(&store, "backup/deeper").await, ["four"]);
+        assert_eq!(names(&store, "nowhere").await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn ours_counts_once_its_manifest_is_there_and_ledgers_of_restores_change_nothing() {
+        let store = store();
+        backup(&store, "ours", "1").await;
+        put(&store, "ours/operator/lock.json", b"{}").await;
+        backup(&store, "theirs", "2").await;
+        put(&store, "theirs/operator/restores/u/ledger.json", b"{}").await;
+        assert_eq!(names(&store, "").await, ["theirs"]);
+        put(&store, "ours/operator/manifest.json", b"{}").await;
+        assert_eq!(names(&store, "").await, ["ours", "theirs"]);
+    }
+
+    #[tokio::test]
+    async fn folders_that_are_no_backups_are_passed_over() {
+        let store = store();
+        put(&store, "a-dash/meta/backup_meta.json", b"{}").await;
+        put(&store, "half/binlogs/insert_log/1/2/3/3/100/5", b"x").await;
+        put(&store, "broken/meta/backup_meta.json", b"[").await;
+        assert_eq!(names(&store, "").await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_found_by_name_and_by_id() {
+        let store = store();
+        backup(&store, "p/one", "id-1").await;
+        backup(&store, "p/two", "id-2").await;
+        let by_id = get(&store, "p", &BackupId::Id("id-2".into())).await.unwrap();
+        let by_name = get(&store, "p", &BackupId::Name("two".into())).await.unwrap();
+        assert_eq!(by_id.info.id, "id-2");
+        assert_eq!(by_id.info, by_name.info);
+        assert!(by_name.manifest.is_none() && by_name.meta_size > 0);
+        for unknown in [BackupId::Id("id-3".into()), BackupId::Name("three".into())] {
+            let error = get(&store, "p", &unknown).await.unwrap_err();
+            assert!(is_missing(&error), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_free_taken_or_begun() {
+        let store = store();
+        backup(&store, "p/taken", "1").await;
+        put(&store, "p/rest/binlogs/insert_log/1/2/3/3/100/5", b"x").await;
+        put(&store, "p/begun/operator/lock.json", b"{}").await;
+        let mut found = Vec::new();
+        for name in ["taken", "rest", "begun", "tak"] {
+            found.push(ground(&store, "p", name).await.unwrap());
+        }
+        assert_eq!(found, [Ground::Taken, Ground::Taken, Ground::Unfinished, Ground::Free]);
+    }
+}

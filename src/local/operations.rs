@@ -170,11 +170,13 @@ impl Check {
 /// the bucket of Milvus and lists no more than one page.
 pub async fn check(settings: &Settings) -> Check {
     let mut check = Check::default();
-    match server_version(settings).await {
+    let (version, milvus_storage, backup_storage) =
+        tokio::join!(server_version(settings), milvus_storage_is_empty(settings), try_backup_storage(settings));
+    match version {
         Ok(version) => check.milvus_version = Some(version),
         Err(error) => check.problems.push(("milvus", error)),
     }
-    match milvus_storage_is_empty(settings).await {
+    match milvus_storage {
         Ok(false) => {}
         Ok(true) => check.warnings.push(format!(
             "there is nothing below {:?} in bucket {}: see that milvus.storage names the bucket and rootPath of this Milvus, \
@@ -183,9 +185,7 @@ pub async fn check(settings: &Settings) -> Check {
         )),
         Err(error) => check.problems.push(("milvus.storage", error)),
     }
-    if let Err(error) = try_backup_storage(settings).await {
-        check.problems.push(("backup.storage", error));
-    }
+    check.problems.extend(backup_storage.err().map(|error| ("backup.storage", error)));
     check
 }
 
