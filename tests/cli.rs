@@ -216,6 +216,8 @@ fn what_a_run_cannot_do_is_refused_by_the_name_of_its_flag() {
             &["restore secondary is not supported"],
         ),
         (&["list", "-c", "docs"], &["--collection was removed"]),
+        (&["migrate", "-n", "b", "--cluster_id", "c"], &["migrate is not supported"]),
+        (&["l0compact", "-n", "b", "--force"], &["l0compact is not supported"]),
     ] {
         world.run(arguments).expect(20, words);
     }
@@ -268,6 +270,7 @@ fn the_configuration_is_found_shown_and_overridden() {
     world.run(&["--config", "elsewhere.yaml", "list"]).expect(20, &["elsewhere.yaml", "configs/elsewhere.yaml"]);
     world.run(&["list", "--set", "nonsense"]).expect(20, &["item 1 of --set"]);
     world.run(&["config", "show", "--set", "milvus.prot=1"]).expect(0, &["warning: milvus.prot in --set is not known"]);
+    world.run(&["check", "config"]).expect(0, &["PARAMETER", "check config is deprecated"]);
     world.run(&["config", "show", "--config", ""]).expect(0, &["localhost"]);
     std::fs::write(world.folder.path().join("broken.yaml"), "milvus: [").unwrap();
     world.run(&["list", "--config", "broken.yaml"]).expect(20, &["broken.yaml", "YAML"]);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +56,7 @@ pub struct GetArgs {
     #[arg(long, value_enum, default_value_t = Output::Json)]
     output: Output,
     /// Removed: partitions and segments are in meta/full_meta.json.
-    #[arg(short = 'd', long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(short = 'd', long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     detail: bool,
 }
 
@@ -119,9 +119,19 @@ impl DeleteArgs {
 /// Arguments of `check`.
 #[derive(Debug, Default, Args)]
 pub struct CheckArgs {
+    #[command(subcommand)]
+    what: Option<CheckWhat>,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+enum CheckWhat {
+    /// Older name of `config show`.
+    #[command(hide = true)]
+    Config,
 }
 
 /// The outcome of `check` as JSON.
@@ -144,6 +154,11 @@ struct Problem<'c> {
 impl CheckArgs {
     /// Looks at everything and says what cannot be used.
     pub async fn run(self, session: Session) -> ExitCode {
+        if let Some(CheckWhat::Config) = self.what {
+            output::warn("check config is deprecated: use config show");
+            local::print(&session.configuration.table());
+            return ExitCode::SUCCESS;
+        }
         let check = operations::check(session.settings()).await;
         if self.output == Output::Json {
             output::json(&Checked {

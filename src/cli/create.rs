@@ -32,10 +32,10 @@ pub struct CreateArgs {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// With what etcd knows of indexes (not supported yet).
-    #[arg(long = "backup_index_extra", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "backup_index_extra", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     index_extra: bool,
     /// With users, roles and grants (not supported yet).
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     rbac: bool,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
@@ -50,10 +50,10 @@ pub struct CreateArgs {
     #[arg(short = 'a', long = "database_collections", hide = true)]
     database_collections: Option<String>,
     /// Removed: use --strategy skip_flush.
-    #[arg(short, long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(short, long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     force: bool,
     /// Removed: use --strategy meta_only.
-    #[arg(long = "meta_only", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "meta_only", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     meta_only: bool,
 }
 

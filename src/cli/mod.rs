@@ -61,6 +61,12 @@ enum Command {
     Config(config::ConfigCommand),
     /// Answer the REST API of milvus-backup.
     Server(Box<server::ServerArgs>),
+    /// Carry a backup over to Zilliz Cloud (not supported yet).
+    #[command(hide = true, disable_help_flag = true)]
+    Migrate(RefusedArgs),
+    /// Make a backup without delete-only segments out of another (not supported yet).
+    #[command(hide = true, disable_help_flag = true, name = "l0compact")]
+    L0Compact(RefusedArgs),
     /// Watch the custom resources and run their Jobs.
     Controller(Box<controller::Config>),
     /// Carry out one task: backup, restore, delete or probe.
@@ -71,6 +77,24 @@ enum Command {
     Completions(pages::CompletionsArgs),
     /// Print the manual page, or write one for each command into a folder.
     Man(pages::ManArgs),
+}
+
+/// Whatever a command is given that is answered with a refusal.
+#[derive(Debug, Args)]
+struct RefusedArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+impl RefusedArgs {
+    /// Says which command it is that nobody carries out.
+    fn refuse(self, command: &str) -> ExitCode {
+        let RefusedArgs { rest: _ } = self;
+        output::fail(
+            &format!("{command} is not supported by this version: use milvus-backup 0.6 for it"),
+            exit::CONFIGURATION,
+        )
+    }
 }
 
 /// Where a task comes from.
@@ -119,6 +143,8 @@ impl Cli {
             Command::Check(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Server(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Config(command) => command.run(&shell),
+            Command::Migrate(args) => args.refuse("migrate"),
+            Command::L0Compact(args) => args.refuse("l0compact"),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
             Command::Controller(config) => service(log_format, log, |runtime| {

@@ -33,28 +33,28 @@ pub struct RestoreArgs {
     #[arg(short, long)]
     rename: Option<String>,
     /// Build the recorded indexes; =false leaves the collections without. The default is to build them.
-    #[arg(long = "rebuild_index", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long = "rebuild_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     rebuild_index: Option<bool>,
     /// Schemas and indexes without rows.
-    #[arg(long = "meta_only", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "meta_only", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     meta_only: bool,
     /// AUTOINDEX for vector fields.
-    #[arg(long = "use_auto_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "use_auto_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     use_auto_index: bool,
     /// Drop collections that are in the way first.
-    #[arg(long = "drop_exist_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "drop_exist_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     drop_exist_collection: bool,
     /// Drop indexes of existing collections first (not supported yet).
-    #[arg(long = "drop_exist_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "drop_exist_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     drop_exist_index: bool,
     /// Restore into collections that exist (not supported yet).
-    #[arg(long = "skip_create_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "skip_create_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     skip_create_collection: bool,
     /// With users, roles and grants (not supported yet).
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     rbac: bool,
     /// Many segments for each import; always so.
-    #[arg(long = "use_v2_restore", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t)]
+    #[arg(long = "use_v2_restore", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     use_v2_restore: bool,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
@@ -69,7 +69,7 @@ pub struct RestoreArgs {
     #[arg(short = 'a', long = "database_collections", hide = true, conflicts_with = "filter")]
     database_collections: Option<String>,
     /// Removed: use --rebuild_index.
-    #[arg(long = "restore_index", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long = "restore_index", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     restore_index: Option<bool>,
     #[command(subcommand)]
     kind: Option<Kind>,

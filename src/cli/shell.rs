@@ -1,5 +1,6 @@
 //! What the commands of a shell share: the configuration, logs, a runtime.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::{config, exit};
 
 /// Options of all commands that read the configuration.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct ShellArgs {
     /// Configuration file of the shell commands: looked for as given, in $MILVUSCONF and in ./configs; "" for none.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE, global = true)]
@@ -24,6 +25,14 @@ pub struct ShellArgs {
     /// Value of a configuration key, or of its environment variable, before all other sources. Repeat it, or use commas.
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
+}
+
+impl fmt::Debug for ShellArgs {
+    /// Values of `--set` may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShellArgs { config, set } = self;
+        f.debug_struct("ShellArgs").field("config", config).field("set", &set.len()).finish()
+    }
 }
 
 /// Options with those of the log.
@@ -118,4 +127,16 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // A second call means that the provider is there already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_of_the_arguments_shows_no_value() {
+        let args = ShellArgs { config: "backup.yaml".into(), set: vec!["milvus.password=hunter2".into()] };
+        let said = format!("{:?}", args.with_log(LogFormat::Text, None));
+        assert!(said.contains("backup.yaml") && !said.contains("hunter2"), "{said}");
+    }
 }
