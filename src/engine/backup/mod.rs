@@ -195,9 +195,8 @@ impl Backup<'_> {
         let left: u64 = todo.iter().map(|copy| copy.source.size).sum();
         self.counters.objects((copies.len() - todo.len()) as u64, bytes - left);
         tracing::info!(objects = copies.len(), copy = todo.len(), bytes = left, "planned");
-        let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
-        let moved =
-            copy::all(self.source.as_ref(), self.artifact.store(), &todo, concurrency, self.counters, lock).await?;
+        let copier = copy::Copier::new(&self.task.limits, self.counters);
+        let moved = copier.all(self.source.as_ref(), self.artifact.store(), &todo, self.counters, lock).await?;
         lock.still_held().await?;
         self.artifact.remove_strays(copies, &there).await?;
         self.counters.collections(self.counters.read(Timestamp::UNIX_EPOCH).collections_total);
