@@ -3,7 +3,7 @@
 //! A store that asks to be spared gets fewer copies at a time (`storage::Window`); an object that could not be moved for a
 //! passing reason is tried again later. Anything else stops the run at once. However it ends, no multipart write stays open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -93,7 +93,8 @@ impl<'a> Copier<'a> {
         Copier { most, options, run }
     }
 
-    /// Copies all; answers the bytes that were moved. `counters` are told of each object.
+    /// Copies all; answers the bytes that were moved. `counters` are told of each object. A copy is taken from the iterator
+    /// when it begins, so that a plan need not be spelled out in memory.
     ///
     /// A run that is stopped ends here: its open multipart writes are aborted, then this waits to be dropped.
     ///
@@ -103,7 +104,7 @@ impl<'a> Copier<'a> {
         &self,
         source: &dyn Store,
         destination: &dyn Store,
-        copies: &[Copy],
+        copies: impl IntoIterator<Item = Copy, IntoIter: Send> + Send,
         counters: &Counters,
         fence: &dyn Fence,
     ) -> Result<u64, EngineError> {
@@ -112,7 +113,7 @@ impl<'a> Copier<'a> {
         let ended = tokio::select! {
             biased;
             () = self.run.stopped() => None,
-            moved = self.go(source, destination, copies, counters, fence) => Some(moved),
+            moved = self.go(source, destination, copies.into_iter(), counters, fence) => Some(moved),
         };
         if !matches!(ended, Some(Ok(_))) {
             self.options.open.abort(destination).await;
@@ -130,13 +131,13 @@ impl<'a> Copier<'a> {
         &self,
         source: &dyn Store,
         destination: &dyn Store,
-        copies: &[Copy],
+        mut fresh: impl Iterator<Item = Copy> + Send,
         counters: &Counters,
         fence: &dyn Fence,
     ) -> Result<u64, EngineError> {
         let throttled = || source.traffic().throttled + destination.traffic().throttled;
         let mut course = Course::new(self.most, throttled());
-        let (mut fresh, mut again) = (copies.iter(), VecDeque::new());
+        let mut again = VecDeque::new();
         let mut running = FuturesUnordered::new();
         let mut moved = 0;
         loop {
@@ -145,7 +146,7 @@ impl<'a> Copier<'a> {
             {
                 let admitted = course.window.admit();
                 running.push(async move {
-                    let outcome = self.one(source, destination, copy, fence).await;
+                    let outcome = self.one(source, destination, &copy, fence).await;
                     (copy, admitted, outcome)
                 });
             }
@@ -193,16 +194,25 @@ pub fn is_digest(etag: &str) -> bool {
     etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Compares copies with a listing of the destination; answers the keys that are missing or differ.
+/// Compares copies with a listing of the destination, in ascending order of keys as `list_all` gives it; answers those
+/// that are missing or differ.
+pub fn missing<'c>(copies: &'c [Copy], listed: &[ObjectMeta]) -> Vec<&'c Copy> {
+    let there = |copy: &Copy| {
+        let at = listed.binary_search_by(|object| object.key.as_str().cmp(&copy.to));
+        at.ok().and_then(|at| listed.get(at)).is_some_and(|object| same(&copy.source, object))
+    };
+    copies.iter().filter(|copy| !there(copy)).collect()
+}
+
+/// The keys of what is [`missing`].
 pub fn differing(copies: &[Copy], listed: &[ObjectMeta]) -> Vec<String> {
-    let found: HashMap<&str, &ObjectMeta> = listed.iter().map(|object| (object.key.as_str(), object)).collect();
-    copies
-        .iter()
-        .filter(|copy| !found.get(copy.to.as_str()).is_some_and(|object| same(&copy.source, object)))
-        .map(|copy| copy.to.clone())
-        .collect()
+    missing(copies, listed).into_iter().map(|copy| copy.to.clone()).collect()
 }
 
 #[cfg(test)]
 #[path = "copy_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "copy_memory_tests.rs"]
+mod memory_tests;

@@ -51,7 +51,7 @@ async fn copy(
     limits: &Limits,
 ) -> Result<u64, EngineError> {
     let counters = Counters::default();
-    Copier::new(limits, &counters).all(source, destination, copies, &counters, &Open).await
+    Copier::new(limits, &counters).all(source, destination, copies.to_vec(), &counters, &Open).await
 }
 
 #[test]
@@ -69,7 +69,7 @@ async fn all_objects_arrive_and_are_counted() {
     let copies = filled(&store, 50, 7).await;
     let counters = Counters::default();
     let limits = Limits { concurrency: Some(4), ..Limits::default() };
-    let moved = Copier::new(&limits, &counters).all(&store, &store, &copies, &counters, &Open).await.unwrap();
+    let moved = Copier::new(&limits, &counters).all(&store, &store, copies.clone(), &counters, &Open).await.unwrap();
     assert_eq!((moved, counters.bytes_done()), (350, 350));
     assert_eq!(differing(&copies, &list_all(&store, "out/").await.unwrap()), Vec::<String>::new());
     store.put("out/7", Bytes::from_static(b"1234567")).await.unwrap();
@@ -163,7 +163,7 @@ async fn never_more_copies_at_once_than_the_limit() {
     let fence = Counting::default();
     let counters = Counters::default();
     let limits = Limits { concurrency: Some(5), ..Limits::default() };
-    Copier::new(&limits, &counters).all(&store, &store, &copies, &counters, &fence).await.unwrap();
+    Copier::new(&limits, &counters).all(&store, &store, copies, &counters, &fence).await.unwrap();
     assert_eq!(fence.1.load(Ordering::SeqCst), 5);
 }
 
@@ -206,7 +206,7 @@ async fn a_stopped_run_aborts_its_multipart_writes_before_it_is_dropped() {
     let hanging = faulty(&target, |call| if call.verb == Verb::UploadPart { Fault::Hang } else { Fault::Pass });
     let (counters, limits) = (Counters::default(), Limits::default());
     let copier = Copier::new(&limits, &counters);
-    let mut work = std::pin::pin!(copier.all(&source, &hanging, &copies, &counters, &Open));
+    let mut work = std::pin::pin!(copier.all(&source, &hanging, copies, &counters, &Open));
     assert!(work.as_mut().now_or_never().is_none());
     assert_eq!((target.uploads("").await.unwrap().len(), counters.may_break_off()), (2, false));
     counters.stop();

@@ -53,11 +53,10 @@ pub async fn stage(
         }
     }
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
-    let missing: std::collections::HashSet<String> = copy::differing(&copies, &there).into_iter().collect();
-    let todo: Vec<Copy> = copies.iter().filter(|copy| missing.contains(&copy.to)).cloned().collect();
+    let todo = copy::missing(&copies, &there).into_iter().cloned();
     // Imports are what counts as progress of a restore; staged bytes are on the way there.
     let uncounted = Counters::default();
-    let moved = copier.all(artifact.store(), origin.store.as_ref(), &todo, &uncounted, fence).await?;
+    let moved = copier.all(artifact.store(), origin.store.as_ref(), todo, &uncounted, fence).await?;
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
     let wrong = copy::differing(&copies, &there);
     if !wrong.is_empty() {
