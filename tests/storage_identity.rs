@@ -40,9 +40,10 @@ fn answer(status: u16, body: impl Into<Body>) -> Response {
 }
 
 async fn serve(State(cloud): State<Cloud>, request: Request) -> Response {
-    let header = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    let (head, body) = request.into_parts();
+    let header = |name: &str| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let authorization = header("authorization");
-    if request.uri().path().starts_with("/pod") {
+    if head.uri.path().starts_with("/pod") {
         let nth = cloud.issue(authorization);
         return answer(
             200,
@@ -51,8 +52,8 @@ async fn serve(State(cloud): State<Cloud>, request: Request) -> Response {
             ),
         );
     }
-    if request.uri().path().starts_with("/sts") {
-        let form = to_bytes(request.into_body(), 1 << 16).await.unwrap();
+    if head.uri.path().starts_with("/sts") {
+        let form = to_bytes(body, 1 << 16).await.unwrap();
         let form = String::from_utf8(form.to_vec()).unwrap();
         let token = form.split('&').find_map(|pair| pair.strip_prefix("WebIdentityToken=")).unwrap();
         let nth = cloud.issue(token.to_owned());

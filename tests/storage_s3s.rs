@@ -22,6 +22,7 @@ use milvus_backup_operator::storage::{
     Checksums, Condition, Keys, ObjectMeta, ObjectRef, Part, RetryPolicy, S3Config, S3Store, Store, StoreError,
     TransferOptions, Upload, Written, transfer,
 };
+use proptest::prelude::*;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
@@ -548,5 +549,48 @@ async fn a_bucket_is_addressed_by_path_or_by_host_and_checksums_are_sent_where_w
             assert!(sent[0].uri.starts_with(expected), "{sent:?}");
             assert_eq!(sent[0].checksum, checksums == Checksums::WhenSupported, "{sent:?}");
         }
+    }
+}
+
+/// What can happen to a request that reads.
+fn mishap() -> impl Strategy<Value = Wire> {
+    prop_oneof![
+        4 => Just(Wire::Pass),
+        2 => Just(SLOW_DOWN),
+        1 => Just(Wire::Answer(500, "")),
+        2 => Just(Wire::Break),
+        3 => (0usize..70_000).prop_map(Wire::Cut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_wire_does_an_object_arrives_whole_or_not_at_all(
+        size in 0usize..300_000,
+        mishaps in proptest::collection::vec(mishap(), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let lab = Lab::new().await;
+            let etag = lab.store.put("a", content(size)).await.unwrap();
+            let there = MemoryService::new("elsewhere").bucket("b");
+            let options = TransferOptions { part_size: 64 << 10, ..TransferOptions::default() };
+            let from = ObjectMeta { key: "a".into(), size: size as u64, etag };
+            // The last mishaps may meet what is read back.
+            let sent = mishaps.len();
+            lab.script(mishaps);
+            match transfer(&lab.store, &there, &from, "to", &options).await {
+                Ok(_) => assert!(there.get("to").await.unwrap() == content(size)),
+                Err(error) => {
+                    assert!(matches!(error, StoreError::Unavailable { tries: 4, .. }), "{error}");
+                    assert!(there.get("to").await.is_err());
+                    assert!(lab.sent().len() <= sent);
+                }
+            }
+            assert_eq!(there.uploads("").await.unwrap(), []);
+            assert_eq!(options.open.count(), 0);
+        });
     }
 }

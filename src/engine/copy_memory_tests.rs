@@ -163,10 +163,8 @@ async fn backed_up(objects: u64) {
     let store = Computed::new(objects);
     say("begun");
     let listed = list_all(&store, ROOT).await.unwrap();
-    let logs: Vec<(LogKey, ObjectMeta)> = listed
-        .into_iter()
-        .map(|object| (LogKey::parse_in_milvus(ROOT, &object.key).unwrap(), object))
-        .collect();
+    let logs: Vec<(LogKey, ObjectMeta)> =
+        listed.into_iter().map(|object| (LogKey::parse_in_milvus(ROOT, &object.key).unwrap(), object)).collect();
     say("listed");
     let copies: Vec<Copy> = logs
         .iter()

@@ -89,10 +89,12 @@ impl Failure {
 
     /// Other keys might be taken: these have run out, were changed, or signed something that the service cannot check.
     pub(super) fn doubts_keys(&self) -> bool {
-        const CODES: [&str; 7] = [
+        const CODES: [&str; 9] = [
             "ExpiredToken",
             "ExpiredTokenException",
+            "SecurityTokenExpired",
             "InvalidToken",
+            "InvalidTokenId",
             "TokenRefreshRequired",
             "InvalidAccessKeyId",
             "SignatureDoesNotMatch",
@@ -213,6 +215,8 @@ pub(super) fn answered_failure(status: u16, code: Option<&str>, message: Option<
         (
             "ExpiredToken"
             | "ExpiredTokenException"
+            | "SecurityTokenExpired"
+            | "InvalidTokenId"
             | "InvalidClientTokenId"
             | "InvalidToken"
             | "TokenRefreshRequired"
@@ -281,6 +285,15 @@ mod tests {
         }
         assert_eq!(kind(400, "ExpiredToken"), Kind::Denied);
         assert_eq!(answered_failure(401, None, None).kind, Kind::Denied);
+    }
+
+    #[test]
+    fn other_keys_may_help_where_these_are_unknown_and_not_where_they_lack_a_permission() {
+        for code in ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId"] {
+            assert!(answered_failure(403, Some(code), None).doubts_keys(), "{code}");
+        }
+        assert!(!answered_failure(403, Some("AccessDenied"), None).doubts_keys());
+        assert!(!answered_failure(503, Some("SlowDown"), None).doubts_keys());
     }
 
     #[test]

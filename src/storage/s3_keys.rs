@@ -14,6 +14,8 @@ use tokio::sync::Mutex;
 
 /// Keys are renewed so long before they expire.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// How long an identity service or a file may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// In every message about a key file, so that a missing one is told from a lost connection.
 pub(super) const UNREADABLE: &str = "cannot read the key file";
 
@@ -160,6 +162,13 @@ impl Keyring {
     }
 
     async fn fetch(&self) -> Result<Credentials, CredentialsError> {
+        match tokio::time::timeout(PATIENCE, self.ask()).await {
+            Ok(keys) => keys,
+            Err(_) => Err(CredentialsError::provider_timed_out(PATIENCE)),
+        }
+    }
+
+    async fn ask(&self) -> Result<Credentials, CredentialsError> {
         match &self.source {
             Source::Fixed => Err(CredentialsError::not_loaded("there are no other keys")),
             Source::Files { access_key, secret_key, session_token } => {
