@@ -143,7 +143,6 @@ fn peak() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-#[expect(clippy::print_stderr, reason = "the figures are what a person runs this for")]
 fn say(what: &str) {
     eprintln!("{what}: {} MiB at most", peak() / MIB);
 }
