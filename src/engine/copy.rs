@@ -137,12 +137,13 @@ impl<'a> Copier<'a> {
     ) -> Result<u64, EngineError> {
         let throttled = || source.traffic().throttled + destination.traffic().throttled;
         let mut course = Course::new(self.most, throttled());
+        // At the end, so that one object that never comes through does not hold up the others.
         let mut again = VecDeque::new();
         let mut running = FuturesUnordered::new();
         let mut moved = 0;
         loop {
             while running.len() < course.window.size()
-                && let Some(copy) = again.pop_front().or_else(|| fresh.next())
+                && let Some(copy) = fresh.next().or_else(|| again.pop_front())
             {
                 let admitted = course.window.admit();
                 running.push(async move {

@@ -80,9 +80,9 @@ async fn all_objects_arrive_and_are_counted() {
 async fn a_throttled_store_slows_down_and_does_not_fail() {
     let inner = MemoryService::new("test").bucket("b");
     let copies = filled(&inner, 300, 1).await;
-    // Every object is refused at first, as in a burst of 503 that outlasts the tries of a request.
+    // The first fifty are refused once, as in a burst of 503 that outlasts the tries of a request.
     let store = faulty(&inner, |call| match (call.verb, call.nth) {
-        (Verb::Copy, 1) if call.total <= 100 => Fault::Fail(unavailable()),
+        (Verb::Copy, 1) if call.total <= 50 => Fault::Fail(unavailable()),
         _ => Fault::Pass,
     });
     assert_eq!(copy(&store, &store, &copies, &Limits::default()).await.unwrap(), 300);
@@ -97,6 +97,20 @@ async fn a_store_that_is_away_ends_the_run_after_bounded_tries() {
     let error = copy(&store, &store, &copies, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, EngineError::Store(StoreError::Unavailable { .. })), "{error}");
     assert!(store.count(Verb::Copy) <= 32 + 16 + 8 + 4 + 2 + 1 + 1 + 32, "{}", store.count(Verb::Copy));
+}
+
+#[tokio::test]
+async fn an_object_that_never_comes_through_does_not_hold_up_the_others() {
+    let inner = MemoryService::new("test").bucket("b");
+    let copies = filled(&inner, 200, 1).await;
+    let store = faulty(&inner, |call| match (call.verb, call.key.as_str()) {
+        (Verb::Copy, "out/3") => Fault::Fail(unavailable()),
+        _ => Fault::Pass,
+    });
+    let error = copy(&store, &store, &copies, &Limits::default()).await.unwrap_err();
+    assert!(matches!(error, EngineError::Store(StoreError::Unavailable { .. })), "{error}");
+    assert_eq!(list_all(&inner, "out/").await.unwrap().len(), 199);
+    assert!(store.count(Verb::Copy) < 199 + 10, "{}", store.count(Verb::Copy));
 }
 
 #[tokio::test]
