@@ -495,7 +495,7 @@ proptest! {
         let mut expected = first.settings.clone();
         expected.transfer.concurrency = second.settings.transfer.concurrency;
         prop_assert_eq!(&second.settings, &expected, "{}\n{}", text, migrated);
-        prop_assert_eq!(first.settings.transfer.concurrency.unwrap_or(32), second.settings.transfer.concurrency.unwrap_or(32));
+        prop_assert_eq!(first.settings.transfer.concurrency.unwrap_or(128), second.settings.transfer.concurrency.unwrap_or(128));
     }
 
     #[test]

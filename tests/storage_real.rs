@@ -11,7 +11,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use bytes::Bytes;
 use milvus_backup_operator::storage::contract::{self, Fixture, Promise};
 use milvus_backup_operator::storage::memory::MemoryService;
-use milvus_backup_operator::storage::{Keys, RetryPolicy, S3Config, S3Store, Store, StoreError};
+use milvus_backup_operator::storage::{Checksums, Keys, RetryPolicy, S3Config, S3Store, Store, StoreError};
 
 const BUCKETS: [&str; 2] = ["storage-contract-1", "storage-contract-2"];
 
@@ -38,6 +38,7 @@ fn config(bucket: &str, access_key: String, secret_key: String) -> S3Config {
         path_style: true,
         keys: Keys::Static { access_key, secret_key, session_token: None },
         ca_pem: None,
+        checksums: Checksums::default(),
     }
 }
 

@@ -9,20 +9,24 @@ use std::time::Duration;
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::error::ConnectorError;
-use aws_sdk_s3::primitives::SdkBody;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use milvus_backup_operator::storage::contract::{self, Fixture, Promise};
 use milvus_backup_operator::storage::memory::MemoryService;
 use milvus_backup_operator::storage::{
-    Condition, Keys, ObjectRef, Part, RetryPolicy, S3Config, S3Store, Store, StoreError, Upload, Written,
+    Checksums, Condition, Keys, ObjectMeta, ObjectRef, Part, RetryPolicy, S3Config, S3Store, Store, StoreError,
+    TransferOptions, Upload, Written, transfer,
 };
+use proptest::prelude::*;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 const ACCESS_KEY: &str = "AKEXAMPLE";
 const SECRET_KEY: &str = "secret-example";
@@ -35,6 +39,7 @@ fn config(bucket: &str, secret_key: &str) -> S3Config {
         path_style: true,
         keys: Keys::Static { access_key: ACCESS_KEY.into(), secret_key: secret_key.into(), session_token: None },
         ca_pem: None,
+        checksums: Checksums::default(),
     }
 }
 
@@ -125,6 +130,19 @@ enum Wire {
     Break,
     /// It arrives and is carried out; the answer is lost.
     Lose,
+    /// The connection breaks after so many bytes of the answer's body.
+    Cut(usize),
+    /// As `Cut`, when the test has opened the gate.
+    CutAt(usize, Arc<Gate>),
+    /// Nothing comes any more after so many bytes of the answer's body.
+    Stall(usize),
+}
+
+/// Where a body waits for a test.
+#[derive(Debug, Default)]
+struct Gate {
+    reached: Notify,
+    go: Notify,
 }
 
 /// A wire to the service with a script of mishaps; after the script everything passes. Keeps what was sent.
@@ -138,6 +156,8 @@ struct Script {
 #[derive(Debug, Clone)]
 struct Sent {
     method: String,
+    uri: String,
+    range: Option<String>,
     content_md5: Option<String>,
     checksum: bool,
 }
@@ -153,6 +173,8 @@ impl HttpConnector for Script {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         self.sent.lock().unwrap().push(Sent {
             method: request.method().into(),
+            uri: request.uri().into(),
+            range: request.headers().get("range").map(str::to_owned),
             content_md5: request.headers().get("content-md5").map(str::to_owned),
             checksum: request
                 .headers()
@@ -174,8 +196,35 @@ impl HttpConnector for Script {
                     Err(broken())
                 })
             }
+            Wire::Cut(bytes) => maimed(self.service.call(request), bytes, std::future::ready(())),
+            Wire::CutAt(bytes, gate) => maimed(self.service.call(request), bytes, async move {
+                gate.reached.notify_one();
+                gate.go.notified().await;
+            }),
+            Wire::Stall(bytes) => maimed(self.service.call(request), bytes, std::future::pending()),
         }
     }
+}
+
+/// The answer with its headers and the beginning of its body; the connection breaks when `then` has ended.
+fn maimed(
+    answer: HttpConnectorFuture,
+    bytes: usize,
+    then: impl Future<Output = ()> + Send + Sync + 'static,
+) -> HttpConnectorFuture {
+    HttpConnectorFuture::new(async move {
+        let mut answer = answer.await?;
+        let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
+        let whole = ByteStream::new(body).collect().await.unwrap().into_bytes();
+        let beginning = Full::new(whole.slice(..bytes.min(whole.len())));
+        let beginning = beginning.map_err(|never| match never {});
+        let end = async move {
+            then.await;
+            Some(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
+        };
+        *answer.body_mut() = SdkBody::from_body_1_x(BodyExt::boxed(beginning.with_trailers(Box::pin(end))));
+        Ok(answer)
+    })
 }
 
 impl HttpClient for Script {
@@ -249,7 +298,7 @@ async fn permission_errors_are_not_repeated() {
 async fn a_copy_that_fails_after_a_good_beginning_has_failed() {
     let lab = Lab::new().await;
     lab.store.put("a", Bytes::from_static(b"x")).await.unwrap();
-    let from = ObjectRef { bucket: "first".into(), key: "a".into() };
+    let from = ObjectRef { bucket: "first".into(), key: "a".into(), ..ObjectRef::default() };
     let broken =
         Wire::Answer(200, "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>m</Message></Error>");
     lab.script(vec![broken.clone(); 4]);
@@ -263,7 +312,7 @@ async fn a_copy_that_fails_after_a_good_beginning_has_failed() {
 #[tokio::test]
 async fn a_copy_names_the_source_it_misses() {
     let lab = Lab::new().await;
-    let from = ObjectRef { bucket: "second".into(), key: "none".into() };
+    let from = ObjectRef { bucket: "second".into(), key: "none".into(), ..ObjectRef::default() };
     let error = lab.store.copy(&from, "b").await.unwrap_err();
     assert_eq!(error.to_string(), "object none does not exist in bucket second at http://s3.test:80");
 }
@@ -353,4 +402,195 @@ async fn requests_carry_no_checksum_trailers_and_deletions_the_header_old_servic
     let sent = lab.sent();
     assert!(!sent[0].checksum, "{sent:?}");
     assert!(sent[1].content_md5.is_some(), "{sent:?}");
+}
+
+fn content(size: usize) -> Bytes {
+    (0..size).map(|at| (at % 251) as u8).collect()
+}
+
+fn ranges(sent: &[Sent]) -> Vec<&str> {
+    sent.iter().filter_map(|sent| sent.range.as_deref()).collect()
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_resumed_where_it_broke() {
+    let lab = Lab::new().await;
+    let etag = lab.store.put("a", content(1000)).await.unwrap();
+    lab.script([Wire::Cut(300), Wire::Break, Wire::Cut(200)]);
+    assert_eq!(lab.store.read_range("a", Some(&etag), 0, 1000).await.unwrap(), content(1000));
+    assert_eq!(ranges(&lab.sent()), ["bytes=0-999", "bytes=300-999", "bytes=300-999", "bytes=500-999"]);
+    lab.script([Wire::Cut(7)]);
+    assert_eq!(lab.store.get_range("a", 990, 50).await.unwrap(), content(1000)[990..]);
+    assert_eq!(ranges(&lab.sent()), ["bytes=990-1039", "bytes=997-1039"]);
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_not_resumed_from_another_version() {
+    let lab = Lab::new().await;
+    lab.store.put("a", content(1000)).await.unwrap();
+    let gate = Arc::new(Gate::default());
+    lab.script([Wire::CutAt(300, gate.clone())]);
+    let overwrite = async {
+        gate.reached.notified().await;
+        lab.store.put("a", Bytes::from(vec![7; 1000])).await.unwrap();
+        gate.go.notify_one();
+    };
+    let (read, ()) = tokio::join!(lab.store.get_range("a", 0, 1000), overwrite);
+    let error = read.unwrap_err();
+    assert!(matches!(&error, StoreError::Replaced { key, .. } if key == "a"), "{error}");
+    assert_eq!(ranges(&lab.sent()), ["bytes=0-999", "bytes=300-999"]);
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_and_resumed() {
+    let lab = Lab::new().await;
+    lab.store.put("a", content(1000)).await.unwrap();
+    let impatient = RetryPolicy { control_limit: Duration::from_millis(200), ..fast() };
+    let store = lab.store.clone().with_retry(impatient);
+    lab.script([Wire::Stall(400)]);
+    assert_eq!(store.get_range("a", 0, 1000).await.unwrap(), content(1000));
+    assert_eq!(ranges(&lab.sent()), ["bytes=0-999", "bytes=400-999"]);
+    assert_eq!(store.traffic().throttled, 1);
+}
+
+#[tokio::test]
+async fn an_object_arrives_whole_through_every_mishap_of_the_wire() {
+    let lab = Lab::new().await;
+    let body = content(20 << 20);
+    lab.store.put("a", body.clone()).await.unwrap();
+    let elsewhere = MemoryService::new("elsewhere").bucket("b");
+    let mishaps = [SLOW_DOWN, Wire::Cut(5 << 20), Wire::Break, Wire::Cut(0), Wire::Answer(500, ""), Wire::Cut(1 << 20)];
+    lab.script(mishaps.clone());
+    let from = ObjectMeta { key: "a".into(), size: body.len() as u64, etag: String::new() };
+    let patient = lab.store.clone().with_retry(RetryPolicy { tries: 8, ..fast() });
+    transfer(&patient, &elsewhere, &from, "there", &TransferOptions::default()).await.unwrap();
+    assert!(elsewhere.get("there").await.unwrap() == body);
+    lab.script(mishaps);
+    let from = ObjectMeta { key: "there".into(), ..from };
+    transfer(&elsewhere, &patient, &from, "back", &TransferOptions::default()).await.unwrap();
+    assert!(lab.store.get("back").await.unwrap() == body);
+}
+
+/// A store whose keys are in files.
+async fn with_key_files(wire: &Script, folder: &std::path::Path) -> S3Store {
+    let keys =
+        Keys::Files { access_key: folder.join("accesskey"), secret_key: folder.join("secretkey"), session_token: None };
+    let config = S3Config { keys, ..config("first", "") };
+    S3Store::open_over(config, SharedHttpClient::new(wire.clone())).await.unwrap().with_retry(fast())
+}
+
+#[tokio::test]
+async fn keys_that_are_refused_are_read_from_their_files_again() {
+    let lab = Lab::new().await;
+    let secret = tempfile::tempdir().unwrap();
+    let write = |key: &str| std::fs::write(secret.path().join("secretkey"), key).unwrap();
+    std::fs::write(secret.path().join("accesskey"), ACCESS_KEY).unwrap();
+    write("of-yesterday");
+    let store = with_key_files(&lab.wire, secret.path()).await;
+    let error = store.put("a", Bytes::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error}");
+    assert_eq!(lab.sent().len(), 1);
+    // Kubernetes updates the mounted file; the run goes on.
+    write(SECRET_KEY);
+    store.put("a", Bytes::new()).await.unwrap();
+    assert_eq!(lab.sent().len(), 3);
+    store.get("a").await.unwrap();
+    assert_eq!(lab.sent().len(), 4);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_replaced_in_the_middle_of_a_run() {
+    let lab = Lab::new().await;
+    let secret = tempfile::tempdir().unwrap();
+    std::fs::write(secret.path().join("accesskey"), ACCESS_KEY).unwrap();
+    std::fs::write(secret.path().join("secretkey"), SECRET_KEY).unwrap();
+    let store = with_key_files(&lab.wire, secret.path()).await;
+    store.put("a", Bytes::from_static(b"x")).await.unwrap();
+    let expired = || Wire::Answer(400, "<Error><Code>ExpiredToken</Code><Message>m</Message></Error>");
+    lab.script([expired()]);
+    let error = store.get("a").await.unwrap_err();
+    assert!(matches!(&error, StoreError::Denied { code, .. } if code == "ExpiredToken"), "{error}");
+    std::fs::write(secret.path().join("secretkey"), format!("{SECRET_KEY}\n\n")).unwrap();
+    lab.script([expired()]);
+    // The same key once more: nobody changed it, so nothing is gained by asking again.
+    store.get("a").await.unwrap_err();
+    assert_eq!(lab.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_key_file_is_a_matter_of_settings() {
+    let lab = Lab::new().await;
+    let secret = tempfile::tempdir().unwrap();
+    let error = with_key_files(&lab.wire, secret.path()).await.get("a").await.unwrap_err();
+    assert!(matches!(&error, StoreError::Setup(cause) if cause.contains("accesskey")), "{error}");
+    assert_eq!(lab.sent().len(), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_said_at_once() {
+    let lab = Lab::new().await;
+    lab.script([Wire::Answer(403, "<Error><Code>RequestTimeTooSkewed</Code><Message>m</Message></Error>")]);
+    let error = lab.store.get("a").await.unwrap_err();
+    assert!(matches!(&error, StoreError::Setup(cause) if cause.contains("clocks")), "{error}");
+    assert_eq!(lab.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bucket_is_addressed_by_path_or_by_host_and_checksums_are_sent_where_wanted() {
+    let lab = Lab::new().await;
+    for (path_style, expected) in [(true, "http://s3.test:80/first/a"), (false, "http://first.s3.test:80/a")] {
+        for checksums in [Checksums::WhenRequired, Checksums::WhenSupported] {
+            let config = S3Config { path_style, checksums, ..config("first", SECRET_KEY) };
+            let wire = SharedHttpClient::new(lab.wire.clone());
+            let store = S3Store::open_over(config, wire).await.unwrap().with_retry(fast());
+            lab.script([Wire::Answer(403, "")]);
+            store.put("a", Bytes::from_static(b"x")).await.unwrap_err();
+            let sent = lab.sent();
+            assert!(sent[0].uri.starts_with(expected), "{sent:?}");
+            assert_eq!(sent[0].checksum, checksums == Checksums::WhenSupported, "{sent:?}");
+        }
+    }
+}
+
+/// What can happen to a request that reads.
+fn mishap() -> impl Strategy<Value = Wire> {
+    prop_oneof![
+        4 => Just(Wire::Pass),
+        2 => Just(SLOW_DOWN),
+        1 => Just(Wire::Answer(500, "")),
+        2 => Just(Wire::Break),
+        3 => (0usize..70_000).prop_map(Wire::Cut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_wire_does_an_object_arrives_whole_or_not_at_all(
+        size in 0usize..300_000,
+        mishaps in proptest::collection::vec(mishap(), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let lab = Lab::new().await;
+            let etag = lab.store.put("a", content(size)).await.unwrap();
+            let there = MemoryService::new("elsewhere").bucket("b");
+            let options = TransferOptions { part_size: 64 << 10, ..TransferOptions::default() };
+            let from = ObjectMeta { key: "a".into(), size: size as u64, etag };
+            // The last mishaps may meet what is read back.
+            let sent = mishaps.len();
+            lab.script(mishaps);
+            match transfer(&lab.store, &there, &from, "to", &options).await {
+                Ok(_) => assert!(there.get("to").await.unwrap() == content(size)),
+                Err(error) => {
+                    assert!(matches!(error, StoreError::Unavailable { tries: 4, .. }), "{error}");
+                    assert!(there.get("to").await.is_err());
+                    assert!(lab.sent().len() <= sent);
+                }
+            }
+            assert_eq!(there.uploads("").await.unwrap(), []);
+            assert_eq!(options.open.count(), 0);
+        });
+    }
 }

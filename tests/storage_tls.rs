@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use milvus_backup_operator::storage::{Keys, RetryPolicy, S3Config, S3Store, Store, StoreError};
+use milvus_backup_operator::storage::{Checksums, Keys, RetryPolicy, S3Config, S3Store, Store, StoreError};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -57,6 +57,7 @@ async fn get(port: u16, ca: &CertifiedKey<rcgen::KeyPair>) -> StoreError {
         path_style: true,
         keys: Keys::Static { access_key: "a".into(), secret_key: "s".into(), session_token: None },
         ca_pem: Some(ca.cert.pem().into_bytes()),
+        checksums: Checksums::default(),
     };
     let policy = RetryPolicy { tries: 1, ..RetryPolicy::default() };
     let store = S3Store::open(config).await.unwrap().with_retry(policy);

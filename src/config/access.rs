@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::settings::{Auth, Provider, Settings, Storage, TlsMode};
-use crate::engine::task::{AuthFiles, Credentials, MilvusTarget, StoreTarget, TlsTarget};
+use crate::engine::task::{AuthFiles, Checksums, Credentials, MilvusTarget, StoreTarget, TlsTarget};
 
 impl Settings {
     /// The Milvus with its bucket, as a task names it.
@@ -54,6 +54,10 @@ impl Storage {
             )))
         };
         match self.provider {
+            // A folder is the backup's own place only: a Milvus on local storage cannot be asked to import from elsewhere.
+            Provider::Local if section == "backup.storage" => {
+                return Ok(StoreTarget { folder: Some(self.root_path.clone().into()), ..StoreTarget::default() });
+            }
             Provider::Local => return unsupported("provider local"),
             Provider::Azure => return unsupported("provider azure"),
             Provider::GcpNative => return unsupported("provider gcpnative"),
@@ -76,7 +80,8 @@ impl Storage {
             prefix: self.root_path.trim_matches('/').to_owned(),
             path_style: self.path_style(),
             credentials,
-            ca_file: None,
+            checksums: if self.provider == Provider::Aws { Checksums::WhenSupported } else { Checksums::WhenRequired },
+            ..StoreTarget::default()
         })
     }
 

@@ -73,7 +73,7 @@ fn schema1() -> Vec<Old> {
         old("milvus.etcd.rootPath", TEXT, "by-dev", "").to("milvus.etcd.rootPath"),
         old("minio.crossStorage", FLAG, "false", ""),
         old("minio.multipartCopyThresholdMiB", SOME, "500", "").to("transfer.multipartCopyThresholdMiB"),
-        old("backup.parallelism.copydata", SOME, "32", "BACKUP_PARALLELISM_COPYDATA").to("transfer.concurrency"),
+        old("backup.parallelism.copydata", SOME, "128", "BACKUP_PARALLELISM_COPYDATA").to("transfer.concurrency"),
         old("backup.parallelism.backupCollection", SOME, "4", "BACKUP_PARALLELISM_BACKUP_COLLECTION")
             .to("backup.concurrency.collections"),
         old("backup.parallelism.backupSegment", SOME, "1024", "").to("backup.concurrency.segments"),

@@ -131,6 +131,7 @@ impl Mounts {
                 None => Credentials::Ambient,
             },
             ca_file: ca.as_ref().map(|ca| self.pem(ca)),
+            ..StoreTarget::default()
         }
     }
 

@@ -170,5 +170,6 @@ fn renames(renames: &[api::Rename]) -> Vec<Rename> {
 }
 
 fn limits(limits: &api::Limits) -> Limits {
-    Limits { concurrency: limits.concurrency.and_then(|bound| u32::try_from(bound).ok()) }
+    let concurrency = limits.concurrency.and_then(|bound| u32::try_from(bound).ok());
+    Limits { concurrency, ..Limits::default() }
 }

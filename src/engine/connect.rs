@@ -1,42 +1,45 @@
 //! From a task's targets to open stores and a connected server.
 //!
-//! The only place that reads mounted files. A missing file is named by its Secret and key, which are the last two parts of
-//! its path by the controller's convention; its content never reaches a message.
+//! The only place that reads mounted files, but for keys, which the store reads again when they are refused. A missing
+//! file is named by its Secret and key, which are the last two parts of its path by the controller's convention; its
+//! content never reaches a message.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::EngineError;
-use super::task::{AuthFiles, Credentials, MilvusTarget, StoreTarget};
+use super::task::{self, AuthFiles, Credentials, MilvusTarget, StoreTarget};
 use crate::milvus::{self, ConnectOptions, Milvus};
-use crate::storage::{Keys, S3Config, S3Store, Store};
+use crate::storage::{Checksums, FolderStore, Keys, S3Config, S3Store, Store};
 
 /// Region for stores that do not care but whose signature needs one.
 const DEFAULT_REGION: &str = "us-east-1";
 /// How long one call is repeated inside the client; longer waits are the engine's (`patience`).
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens the bucket of a target.
+/// Opens the bucket or the folder of a target.
 ///
 /// # Errors
 /// Missing or unreadable key files, an endpoint that is no URL.
 pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> {
-    let keys = match &target.credentials {
+    if let Some(folder) = &target.folder {
+        return Ok(Arc::new(FolderStore::open(folder)?));
+    }
+    let keys = match target.credentials.clone() {
         Credentials::Ambient => Keys::Ambient,
         Credentials::Values { access_key, secret_key, session_token } => Keys::Static {
             access_key: access_key.expose().to_owned(),
             secret_key: secret_key.expose().to_owned(),
             session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
         },
-        Credentials::Files { access_key, secret_key, session_token } => Keys::Static {
-            access_key: text(access_key).await?,
-            secret_key: text(secret_key).await?,
-            session_token: match session_token {
-                Some(path) => Some(text(path).await?),
-                None => None,
-            },
-        },
+        Credentials::Files { access_key, secret_key, session_token } => {
+            // The store reads them itself, now and later; here a missing one can still be named by its Secret.
+            for path in [&access_key, &secret_key].into_iter().chain(&session_token) {
+                text(path).await?;
+            }
+            Keys::Files { access_key, secret_key, session_token }
+        }
     };
     let store = S3Store::open(S3Config {
         endpoint: target.endpoint.clone(),
@@ -47,6 +50,10 @@ pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> 
         ca_pem: match &target.ca_file {
             Some(path) => Some(bytes(path).await?),
             None => None,
+        },
+        checksums: match target.checksums {
+            task::Checksums::WhenRequired => Checksums::WhenRequired,
+            task::Checksums::WhenSupported => Checksums::WhenSupported,
         },
     })
     .await?;
@@ -126,6 +133,30 @@ mod tests {
         let path = folder.path().join("prod-keys").join("accesskey");
         let said = text(&path).await.unwrap_err().to_string();
         assert_eq!(said, "key accesskey of Secret prod-keys does not exist: create it, or name another");
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_key_file_is_missing_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join("prod-keys").join(name);
+        let credentials =
+            Credentials::Files { access_key: file("accesskey"), secret_key: file("secretkey"), session_token: None };
+        let target = StoreTarget { bucket: "b".into(), credentials, ..StoreTarget::default() };
+        std::fs::create_dir(folder.path().join("prod-keys")).unwrap();
+        std::fs::write(file("accesskey"), "a").unwrap();
+        let said = store(&target).await.unwrap_err().to_string();
+        assert!(said.contains("key secretkey of Secret prod-keys"), "{said}");
+        std::fs::write(file("secretkey"), "s").unwrap();
+        store(&target).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_a_store_without_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = StoreTarget { folder: Some(folder.path().to_owned()), ..StoreTarget::default() };
+        let store = store(&target).await.unwrap();
+        store.put("backup/a", bytes::Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(std::fs::read(folder.path().join("backup/a")).unwrap(), b"x");
     }
 
     #[tokio::test]

@@ -1,16 +1,25 @@
-//! Copies many objects at once: bounded, counted, stopped at the first failure.
+//! Copies many objects at once: bounded, counted, as fast as the stores keep up with.
+//!
+//! A store that asks to be spared gets fewer copies at a time (`storage::Window`); an object that could not be moved for a
+//! passing reason is tried again later. Anything else stops the run at once. However it ends, no multipart write stays open.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::error::EngineError;
 use super::lock::Fence;
 use super::progress::Counters;
-use crate::storage::{ObjectMeta, Store, TransferOptions, transfer};
+use super::task::Limits;
+use crate::storage::{Admission, ObjectMeta, Pace, Store, StoreError, TransferOptions, Window, transfer};
 
-/// Objects in flight at once where the task sets no bound. Small server-side copies wait mostly for the store.
-pub const DEFAULT_CONCURRENCY: usize = 32;
+/// Objects in flight at the beginning. Small server-side copies wait mostly for the store.
+const START: usize = 32;
+/// Objects in flight at most where the task sets no bound.
+const MOST: usize = 128;
+/// So many cuts in a row without one object that arrived mean that the store is away. Before each, a request was repeated
+/// with pauses that add up to 10 s and more.
+const CUTS: u32 = 6;
 
 /// One object to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,30 +30,157 @@ pub struct Copy {
     pub to: String,
 }
 
-/// Copies all; answers the bytes that were moved.
-///
-/// # Errors
-/// The first failure, or [`EngineError::LostLock`] from the fence; copies in flight are dropped.
-pub async fn all(
-    source: &dyn Store,
-    destination: &dyn Store,
-    copies: &[Copy],
-    concurrency: usize,
-    counters: &Counters,
-    fence: &dyn Fence,
-) -> Result<u64, EngineError> {
-    let options = TransferOptions::default();
-    let options = &options;
-    stream::iter(copies)
-        .map(|copy| async move {
-            fence.hold().await?;
-            transfer(source, destination, &copy.source.key, &copy.to, copy.source.size, options).await?;
-            counters.objects(1, copy.source.size);
-            Ok::<u64, EngineError>(copy.source.size)
-        })
-        .buffer_unordered(concurrency.max(1))
-        .try_fold(0u64, |sum, bytes| async move { Ok(sum + bytes) })
-        .await
+/// What all copies of a run share: limits, memory, and the word to stop.
+#[derive(Debug)]
+pub struct Copier<'a> {
+    most: usize,
+    options: TransferOptions,
+    run: &'a Counters,
+}
+
+/// How the copies are going: when to do fewer at a time, and when to give up. Pure.
+#[derive(Debug)]
+struct Course {
+    window: Window,
+    /// Throttled answers of both stores so far.
+    throttled: u64,
+    /// Cuts since the last object that arrived.
+    cuts: u32,
+}
+
+/// What is done with an object that could not be moved.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Again,
+    GiveUp,
+}
+
+impl Course {
+    fn new(most: usize, throttled: u64) -> Course {
+        Course { window: Window::new(1, START, most), throttled, cuts: 0 }
+    }
+
+    /// An object arrived; `throttled` is the stores' count now. A request that was repeated with success is a sign, too.
+    fn arrived(&mut self, admitted: Admission, throttled: u64) {
+        self.cuts = 0;
+        if throttled > self.throttled {
+            self.throttled = throttled;
+            self.window.strained(admitted);
+        } else {
+            self.window.succeeded();
+        }
+    }
+
+    /// All tries of a request were in vain.
+    fn failed(&mut self, admitted: Admission, throttled: u64) -> Verdict {
+        self.throttled = throttled;
+        if self.window.strained(admitted) {
+            self.cuts += 1;
+            tracing::warn!(at_once = self.window.size(), "the store does not keep up: copying fewer objects at a time");
+        }
+        if self.cuts > CUTS { Verdict::GiveUp } else { Verdict::Again }
+    }
+}
+
+impl<'a> Copier<'a> {
+    /// For a run with these limits. `run` tells when to stop.
+    pub fn new(limits: &Limits, run: &'a Counters) -> Copier<'a> {
+        let options = TransferOptions {
+            pace: Pace::new(limits.bytes_per_second, limits.requests_per_second.map(u64::from)),
+            ..TransferOptions::default()
+        };
+        let most = limits.concurrency.map_or(MOST, |bound| usize::try_from(bound).unwrap_or(MOST)).max(1);
+        Copier { most, options, run }
+    }
+
+    /// Copies all; answers the bytes that were moved. `counters` are told of each object. A copy is taken from the iterator
+    /// when it begins, so that a plan need not be spelled out in memory.
+    ///
+    /// A run that is stopped ends here: its open multipart writes are aborted, then this waits to be dropped.
+    ///
+    /// # Errors
+    /// The first failure that does not pass, or [`EngineError::LostLock`] from the fence; copies in flight are dropped.
+    pub async fn all(
+        &self,
+        source: &dyn Store,
+        destination: &dyn Store,
+        copies: impl IntoIterator<Item = Copy, IntoIter: Send> + Send,
+        counters: &Counters,
+        fence: &dyn Fence,
+    ) -> Result<u64, EngineError> {
+        // Not to be dropped in the middle: that would leave multipart writes behind.
+        let unbroken = self.run.unbroken();
+        let ended = tokio::select! {
+            biased;
+            () = self.run.stopped() => None,
+            moved = self.go(source, destination, copies.into_iter(), counters, fence) => Some(moved),
+        };
+        if !matches!(ended, Some(Ok(_))) {
+            self.options.open.abort(destination).await;
+        }
+        match ended {
+            Some(moved) => moved,
+            None => {
+                drop(unbroken);
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn go(
+        &self,
+        source: &dyn Store,
+        destination: &dyn Store,
+        mut fresh: impl Iterator<Item = Copy> + Send,
+        counters: &Counters,
+        fence: &dyn Fence,
+    ) -> Result<u64, EngineError> {
+        let throttled = || source.traffic().throttled + destination.traffic().throttled;
+        let mut course = Course::new(self.most, throttled());
+        // At the end, so that one object that never comes through does not hold up the others.
+        let mut again = VecDeque::new();
+        let mut running = FuturesUnordered::new();
+        let mut moved = 0;
+        loop {
+            while running.len() < course.window.size()
+                && let Some(copy) = fresh.next().or_else(|| again.pop_front())
+            {
+                let admitted = course.window.admit();
+                running.push(async move {
+                    let outcome = self.one(source, destination, &copy, fence).await;
+                    (copy, admitted, outcome)
+                });
+            }
+            let Some((copy, admitted, outcome)) = running.next().await else { return Ok(moved) };
+            match outcome {
+                Ok(()) => {
+                    course.arrived(admitted, throttled());
+                    counters.objects(1, copy.source.size);
+                    moved += copy.source.size;
+                }
+                Err(EngineError::Store(error @ StoreError::Unavailable { .. })) => {
+                    tracing::info!(key = copy.source.key, %error, "could not be copied now, trying again later");
+                    match course.failed(admitted, throttled()) {
+                        Verdict::Again => again.push_back(copy),
+                        Verdict::GiveUp => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn one(
+        &self,
+        source: &dyn Store,
+        destination: &dyn Store,
+        copy: &Copy,
+        fence: &dyn Fence,
+    ) -> Result<(), EngineError> {
+        fence.hold().await?;
+        transfer(source, destination, &copy.source, &copy.to, &self.options).await?;
+        Ok(())
+    }
 }
 
 /// Whether a listed destination object is the source object: same size, and the same tag where both tags are digests
@@ -59,62 +195,25 @@ pub fn is_digest(etag: &str) -> bool {
     etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Compares copies with a listing of the destination; answers the keys that are missing or differ.
+/// Compares copies with a listing of the destination, in ascending order of keys as `list_all` gives it; answers those
+/// that are missing or differ.
+pub fn missing<'c>(copies: &'c [Copy], listed: &[ObjectMeta]) -> Vec<&'c Copy> {
+    let there = |copy: &Copy| {
+        let at = listed.binary_search_by(|object| object.key.as_str().cmp(&copy.to));
+        at.ok().and_then(|at| listed.get(at)).is_some_and(|object| same(&copy.source, object))
+    };
+    copies.iter().filter(|copy| !there(copy)).collect()
+}
+
+/// The keys of what is [`missing`].
 pub fn differing(copies: &[Copy], listed: &[ObjectMeta]) -> Vec<String> {
-    let found: HashMap<&str, &ObjectMeta> = listed.iter().map(|object| (object.key.as_str(), object)).collect();
-    copies
-        .iter()
-        .filter(|copy| !found.get(copy.to.as_str()).is_some_and(|object| same(&copy.source, object)))
-        .map(|copy| copy.to.clone())
-        .collect()
+    missing(copies, listed).into_iter().map(|copy| copy.to.clone()).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
+#[path = "copy_tests.rs"]
+mod tests;
 
-    use super::*;
-    use crate::storage::list_all;
-    use crate::storage::memory::MemoryService;
-
-    fn object(key: &str, size: u64, etag: &str) -> ObjectMeta {
-        ObjectMeta { key: key.into(), size, etag: etag.into() }
-    }
-
-    #[test]
-    fn equal_size_is_not_enough_where_both_tags_are_digests() {
-        let (a, b) = ("a".repeat(32), "b".repeat(32));
-        assert!(same(&object("x", 3, &a), &object("y", 3, &a)));
-        assert!(!same(&object("x", 3, &a), &object("y", 3, &b)));
-        assert!(same(&object("x", 3, &a), &object("y", 3, "0123-2")));
-        assert!(!same(&object("x", 3, &a), &object("y", 4, &a)));
-    }
-
-    struct Open;
-
-    #[async_trait::async_trait]
-    impl Fence for Open {
-        async fn hold(&self) -> Result<(), EngineError> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn all_objects_arrive_and_are_counted() {
-        let store = MemoryService::new("test").bucket("b");
-        let mut copies = Vec::new();
-        for i in 0..50u64 {
-            let key = format!("in/{i}");
-            let body = Bytes::from(vec![i as u8; i as usize]);
-            let etag = store.put(&key, body).await.unwrap();
-            copies.push(Copy { source: object(&key, i, &etag), to: format!("out/{i}") });
-        }
-        let counters = Counters::default();
-        let moved = all(&store, &store, &copies, 4, &counters, &Open).await.unwrap();
-        assert_eq!(moved, (0..50).sum::<u64>());
-        assert_eq!(counters.bytes_done(), moved);
-        assert_eq!(differing(&copies, &list_all(&store, "out/").await.unwrap()), Vec::<String>::new());
-        store.put("out/7", Bytes::from_static(b"1234567")).await.unwrap();
-        assert_eq!(differing(&copies, &list_all(&store, "out/").await.unwrap()), ["out/7"]);
-    }
-}
+#[cfg(test)]
+#[path = "copy_memory_tests.rs"]
+mod memory_tests;

@@ -43,7 +43,10 @@ pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -
     let mut work = pin!(carry_out(task, counters));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
-        () = cancel.cancelled() => break_off(work, counters).await,
+        () = cancel.cancelled() => {
+            counters.stop();
+            break_off(work, counters).await
+        }
     };
     outcome.unwrap_or_else(|error| failure(&error, counters))
 }

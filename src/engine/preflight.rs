@@ -111,18 +111,9 @@ pub fn root(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::task::Credentials;
 
     fn target(bucket: &str, prefix: &str) -> StoreTarget {
-        StoreTarget {
-            endpoint: None,
-            region: None,
-            bucket: bucket.into(),
-            prefix: prefix.into(),
-            path_style: true,
-            credentials: Credentials::Ambient,
-            ca_file: None,
-        }
+        StoreTarget { bucket: bucket.into(), prefix: prefix.into(), ..StoreTarget::default() }
     }
 
     #[test]

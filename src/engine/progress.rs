@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::task::{Progress, ProgressLine, Stage};
 
@@ -30,6 +31,7 @@ pub struct Counters {
     collections_total: AtomicU64,
     touched: AtomicBool,
     unbroken: AtomicU64,
+    stop: CancellationToken,
     changed: tokio::sync::Notify,
 }
 
@@ -53,6 +55,16 @@ impl Counters {
     /// Whether the run can be dropped where it stands.
     pub fn may_break_off(&self) -> bool {
         self.unbroken.load(Ordering::Relaxed) == 0
+    }
+
+    /// Tells all parts of the run that it is to end; they undo what must not stay and stop.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the run is to end.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// Enters a stage; the next line is written at once.

@@ -65,17 +65,25 @@ pub enum Work {
     Probe(ProbeTask),
 }
 
-/// An S3-compatible bucket, or a part of one.
+/// Where objects are kept: an S3-compatible bucket or a directory, or a part of one.
+///
+/// Writers fill in what they know and take the rest from [`StoreTarget::default`], so that a field can be added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreTarget {
+    /// A directory (a mounted volume) in place of a bucket: objects are files below it, named by their keys, as the Go
+    /// tool's provider `local` keeps them below its rootPath. It must exist. Endpoint, region, bucket, credentials and
+    /// what else is about S3 then mean nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// `http(s)://host:port`; none for AWS itself.
     #[serde(default)]
     pub endpoint: Option<String>,
     /// Region; `us-east-1` where none is given.
     #[serde(default)]
     pub region: Option<String>,
-    /// Bucket name.
+    /// Bucket name; empty where there is a folder.
+    #[serde(default)]
     pub bucket: String,
     /// Key prefix without leading or trailing slash; may be empty.
     #[serde(default)]
@@ -84,14 +92,51 @@ pub struct StoreTarget {
     #[serde(default = "yes")]
     pub path_style: bool,
     /// Where keys come from.
+    #[serde(default)]
     pub credentials: Credentials,
     /// PEM file with the certificate authority of the endpoint.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Checksums sent with requests and asked for with answers.
+    #[serde(default, skip_serializing_if = "Checksums::is_default")]
+    pub checksums: Checksums,
 }
 
-/// Where the keys of a store come from. Files are read anew for every attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+impl Default for StoreTarget {
+    /// Path style and ambient keys, nothing else: not usable before a bucket or a folder is named.
+    fn default() -> Self {
+        StoreTarget {
+            folder: None,
+            endpoint: None,
+            region: None,
+            bucket: String::new(),
+            prefix: String::new(),
+            path_style: true,
+            credentials: Credentials::default(),
+            ca_file: None,
+            checksums: Checksums::default(),
+        }
+    }
+}
+
+/// When S3 requests carry checksums (CRC32 in trailers) and answers are checked against theirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checksums {
+    /// Only where S3 asks for them: many services that speak S3 know no others.
+    #[default]
+    WhenRequired,
+    /// Wherever S3 knows them: AWS itself.
+    WhenSupported,
+}
+
+impl Checksums {
+    fn is_default(&self) -> bool {
+        *self == Checksums::default()
+    }
+}
+
+/// Where the keys of a store come from. Files are read anew for every attempt, and when the store refuses what was read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Credentials {
     /// Mounted files, one value each.
@@ -104,6 +149,7 @@ pub enum Credentials {
         session_token: Option<PathBuf>,
     },
     /// The environment's own identity: IRSA, pod identity, instance role, environment variables.
+    #[default]
     Ambient,
     /// The keys themselves, for a task that is carried out in the process that made it. Cannot be written as JSON.
     #[serde(skip)]
@@ -239,9 +285,15 @@ pub enum OnCollectionError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Objects in flight at once; none for the engine's own bound.
+    /// Most objects in flight at once; none for the engine's own bound. Fewer where the store asks to be spared.
     #[serde(default)]
     pub concurrency: Option<u32>,
+    /// Most bytes of objects copied in a second, whether they flow through the engine or the store copies by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// Most requests in a second for copying objects; listings and metadata are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
 }
 
 /// How an artifact is proven after the copy.
@@ -569,4 +621,45 @@ pub struct Report {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_an_older_writer_is_a_bucket_with_the_settings_of_then() {
+        let old = r#"{"endpoint":"http://minio:9000","region":null,"bucket":"b","prefix":"p","pathStyle":false,
+            "credentials":{"files":{"access_key":"/a","secret_key":"/s","session_token":null}},"caFile":null}"#;
+        let target: StoreTarget = serde_json::from_str(old).unwrap();
+        let expected = StoreTarget {
+            endpoint: Some("http://minio:9000".into()),
+            bucket: "b".into(),
+            prefix: "p".into(),
+            path_style: false,
+            credentials: Credentials::Files { access_key: "/a".into(), secret_key: "/s".into(), session_token: None },
+            ..StoreTarget::default()
+        };
+        assert_eq!(target, expected);
+        let again = serde_json::to_string(&target).unwrap();
+        assert!(!again.contains("folder") && !again.contains("checksums"), "{again}");
+    }
+
+    #[test]
+    fn a_folder_needs_nothing_else() {
+        let target: StoreTarget = serde_json::from_str(r#"{"folder":"/backups","checksums":"WhenSupported"}"#).unwrap();
+        let expected = StoreTarget {
+            folder: Some("/backups".into()),
+            checksums: Checksums::WhenSupported,
+            ..StoreTarget::default()
+        };
+        assert_eq!(target, expected);
+    }
+
+    #[test]
+    fn limits_of_an_older_writer_bound_the_concurrency_only() {
+        let limits: Limits = serde_json::from_str(r#"{"concurrency":7}"#).unwrap();
+        assert_eq!(limits, Limits { concurrency: Some(7), ..Limits::default() });
+        assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"concurrency":7}"#);
+    }
 }

@@ -90,7 +90,7 @@ pub fn backup(
         flush: if *strategy == Strategy::SkipFlush { Flush::Skip } else { Flush::Auto },
         on_collection_error: OnCollectionError::Fail,
         verify: VerifyBackup::Manifest,
-        limits: Limits { concurrency: settings.transfer.concurrency },
+        limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
     };
     Ok(Planned { task, warnings })
 }
@@ -135,7 +135,7 @@ pub fn restore(
         preflight_only: false,
         cleanup_on_failure: true,
         last_attempt: true,
-        limits: Limits { concurrency: settings.transfer.concurrency },
+        limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
     };
     Ok(Planned { task, warnings: Vec::new() })
 }

@@ -65,8 +65,12 @@ pub enum Promise {
     CopyWithin,
     /// A copy from another bucket.
     CopyAcross,
+    /// A range of the version asked for, and of no other.
+    OneVersion,
     /// A write in parts.
     Multipart,
+    /// The ETag of such a write tells the number of parts.
+    PartsCounted,
     /// Parts copied by the service.
     CopyPart,
     /// A write in parts that is given up leaves nothing.
@@ -109,7 +113,9 @@ pub const ALL: &[Promise] = &[
     PutIfMatches,
     CopyWithin,
     CopyAcross,
+    OneVersion,
     Multipart,
+    PartsCounted,
     CopyPart,
     Abort,
     AbortUnknown,
@@ -157,7 +163,9 @@ pub async fn check(fixture: &Fixture<'_>, promise: Promise) -> Result<()> {
         PutIfMatches => at.put_if_matches().await,
         CopyWithin => at.copy_from(*store).await,
         CopyAcross => at.copy_from(*twin).await,
+        OneVersion => at.one_version().await,
         Multipart => at.multipart().await,
+        PartsCounted => at.parts_counted().await,
         CopyPart => at.copy_part(*twin).await,
         Abort => at.abort().await,
         AbortUnknown => at.abort_unknown().await,

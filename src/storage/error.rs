@@ -13,8 +13,16 @@ pub enum StoreError {
         /// The bucket.
         place: String,
     },
+    /// The object is not the one that was listed any more.
+    #[error("object {key} in {place} was replaced while it was read: another attempt lists it anew")]
+    Replaced {
+        /// Key.
+        key: String,
+        /// The bucket.
+        place: String,
+    },
     /// The bucket is not there.
-    #[error("{place} does not exist: create the bucket or correct its name")]
+    #[error("{place} does not exist: create it or correct its name")]
     BucketNotFound {
         /// The bucket.
         place: String,
@@ -64,7 +72,7 @@ impl StoreError {
             StoreError::BucketNotFound { .. } | StoreError::Denied { .. } | StoreError::Setup(_) => {
                 Class::Configuration
             }
-            StoreError::Unavailable { .. } => Class::Retry,
+            StoreError::Unavailable { .. } | StoreError::Replaced { .. } => Class::Retry,
             StoreError::Rejected { .. } => Class::Data,
         }
     }

@@ -155,8 +155,8 @@ impl Store for FaultStore {
         self.apply(Verb::Get, key, self.inner.get(key)).await
     }
 
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
-        self.apply(Verb::GetRange, key, self.inner.get_range(key, offset, length)).await
+    async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
+        self.apply(Verb::GetRange, key, self.inner.read_range(key, etag, offset, length)).await
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {
@@ -175,8 +175,8 @@ impl Store for FaultStore {
         self.apply(Verb::BeginUpload, key, self.inner.begin_upload(key)).await
     }
 
-    async fn upload_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError> {
-        self.apply(Verb::UploadPart, &upload.key, self.inner.upload_part(upload, number, body)).await
+    async fn upload_part(&self, upload: &Upload, number: i32, offset: u64, body: Bytes) -> Result<Part, StoreError> {
+        self.apply(Verb::UploadPart, &upload.key, self.inner.upload_part(upload, number, offset, body)).await
     }
 
     async fn copy_part(

@@ -49,6 +49,13 @@ impl Object {
     fn new(body: Bytes) -> Object {
         Object { etag: hex(&Md5::digest(&body)), body }
     }
+
+    fn is(&self, etag: Option<&str>, key: &str, place: &Place) -> Result<(), StoreError> {
+        match etag {
+            Some(etag) if etag != self.etag => Err(StoreError::Replaced { key: key.into(), place: place.to_string() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl MemoryService {
@@ -156,8 +163,10 @@ impl Store for MemoryStore {
         Ok(self.object(key)?.body)
     }
 
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
-        Ok(range(&self.object(key)?.body, offset, length))
+    async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
+        let object = self.object(key)?;
+        object.is(etag, key, &self.place)?;
+        Ok(range(&object.body, offset, length))
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {
@@ -195,7 +204,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn upload_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError> {
+    async fn upload_part(&self, upload: &Upload, number: i32, _: u64, body: Bytes) -> Result<Part, StoreError> {
         self.write_part(upload, number, body)
     }
 
@@ -207,7 +216,9 @@ impl Store for MemoryStore {
         offset: u64,
         length: u64,
     ) -> Result<Part, StoreError> {
-        let body = self.service.read(from)?.body;
+        let source = self.service.read(from)?;
+        source.is(from.etag.as_deref(), &from.key, &self.place)?;
+        let body = source.body;
         if length == 0 || offset.saturating_add(length) > body.len() as u64 {
             return Err(self.rejected("copy a part", "the range is not inside the object"));
         }

@@ -13,19 +13,32 @@ pub mod contract;
 mod contract_checks;
 mod error;
 pub mod fault;
+mod folder;
+mod folder_files;
+mod folder_list;
+mod folder_path;
 pub mod memory;
+mod pace;
 mod s3;
 mod s3_client;
 mod s3_failure;
+mod s3_keys;
 mod s3_retry;
 mod s3_verbs;
 mod transfer;
+mod window;
 
 pub use error::StoreError;
+pub use folder::FolderStore;
+pub use pace::Pace;
 pub use s3::S3Store;
-pub use s3_client::{Keys, S3Config};
+pub use s3_client::{Checksums, S3Config};
+pub use s3_keys::Keys;
 pub use s3_retry::RetryPolicy;
-pub use transfer::{MemoryBudget, TransferOptions, Transferred, delete_prefix, list_all, sweep_uploads, transfer};
+pub use transfer::{
+    MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, list_all, sweep_uploads, transfer,
+};
+pub use window::{Admission, Window};
 
 /// One listed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,23 +62,25 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// An object by bucket and key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An object by bucket and key, as the source of a copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectRef {
-    /// Bucket.
+    /// Bucket; the path of a directory.
     pub bucket: String,
     /// Key.
     pub key: String,
+    /// Where given, nothing but the version of this ETag is copied in parts, so that no two are mixed.
+    pub etag: Option<String>,
 }
 
 /// Where a store is: enough to tell whether one request can copy between two stores, and for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Scheme, host and port of the service, or `memory:<name>`.
+    /// Scheme, host and port of the service, `memory:<name>`, or `file:` for directories.
     pub service: String,
     /// Region.
     pub region: String,
-    /// Bucket.
+    /// Bucket, or the path of the directory.
     pub bucket: String,
 }
 
@@ -78,7 +93,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bucket {} at {}", self.bucket, self.service)
+        match self.service.as_str() {
+            folder::SERVICE => write!(f, "folder {}", self.bucket),
+            service => write!(f, "bucket {} at {service}", self.bucket),
+        }
     }
 }
 
@@ -110,7 +128,7 @@ pub struct Part {
 }
 
 /// A multipart write that was begun and neither finished nor aborted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Upload {
     /// Key being written.
     pub key: String,
@@ -125,7 +143,7 @@ pub struct Traffic {
     pub requests: u64,
     /// Requests that were sent again.
     pub retries: u64,
-    /// Answers by which the service asked to be spared (503 SlowDown, 429).
+    /// Answers by which the service asked to be spared (503 SlowDown, 429), and attempts it did not answer in time.
     pub throttled: u64,
 }
 
@@ -158,7 +176,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A whole object. Only for small ones: it is held in memory.
     async fn get(&self, key: &str) -> Result<Bytes, StoreError>;
     /// `length` bytes from `offset`; fewer where the object ends before, none where it ends before `offset`.
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError>;
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
+        self.read_range(key, None, offset, length).await
+    }
+    /// As [`get_range`](Self::get_range), of the version with this ETag only: else [`StoreError::Replaced`]. A stream that
+    /// breaks is resumed where it broke, from the same version.
+    async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError>;
     /// Writes an object, answers its ETag.
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError>;
     /// Writes an object if the condition holds. A store that ignores conditions writes always; the probe finds out.
@@ -170,9 +193,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError>;
     /// Begins a multipart write, answers its id.
     async fn begin_upload(&self, key: &str) -> Result<String, StoreError>;
-    /// Writes one part.
-    async fn upload_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError>;
-    /// Writes one part by server-side copy of a range.
+    /// Writes one part, which begins at `offset` of the object.
+    async fn upload_part(&self, upload: &Upload, number: i32, offset: u64, body: Bytes) -> Result<Part, StoreError>;
+    /// Writes one part by server-side copy of a range; it begins at the same offset of the object.
     async fn copy_part(
         &self,
         upload: &Upload,

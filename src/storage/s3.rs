@@ -21,6 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::s3_client::S3Config;
 use super::s3_failure::{Failure, Kind, answered_failure};
+use super::s3_keys::Keyring;
 use super::s3_retry::{Meter, Outcome, RetryPolicy, send};
 use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
 
@@ -37,6 +38,7 @@ const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remov
 pub struct S3Store {
     pub(super) client: Client,
     pub(super) place: Place,
+    keyring: Arc<Keyring>,
     pub(super) policy: RetryPolicy,
     pub(super) meter: Arc<Meter>,
 }
@@ -45,6 +47,13 @@ pub struct S3Store {
 pub(super) struct Fetched {
     pub(super) body: Bytes,
     pub(super) etag: String,
+}
+
+/// A range while it is read, over several attempts.
+pub(super) struct Reading {
+    /// ETag of the version that is read; none until the first answer.
+    pub(super) version: Option<String>,
+    pub(super) body: BytesMut,
 }
 
 impl fmt::Debug for S3Store {
@@ -63,8 +72,9 @@ impl S3Store {
     /// As [`open`](Self::open), over connections of the caller's: tests answer in process with it.
     pub async fn open_over(config: S3Config, transport: SharedHttpClient) -> Result<S3Store, StoreError> {
         let place = config.place()?;
-        let client = config.client(transport).await;
-        Ok(S3Store { client, place, policy: RetryPolicy::default(), meter: Arc::default() })
+        let keyring = Arc::new(Keyring::of(&config.keys, config.region()).await);
+        let client = config.client(transport, keyring.clone());
+        Ok(S3Store { client, place, keyring, policy: RetryPolicy::default(), meter: Arc::default() })
     }
 
     /// The same store with other limits.
@@ -72,12 +82,20 @@ impl S3Store {
         S3Store { policy, ..self }
     }
 
-    pub(super) async fn send<T, F, Sent>(&self, act: &str, limit: Duration, request: F) -> Outcome<T>
+    /// Sends a request as often as the policy says, and once more where its keys were refused and there are others.
+    pub(super) async fn send<T, F, Sent>(&self, act: &str, limit: Duration, mut request: F) -> Outcome<T>
     where
         F: FnMut() -> Sent,
         Sent: Future<Output = Result<T, Failure>>,
     {
-        send(&self.policy, &self.meter, act, limit, request).await
+        let changes = self.keyring.changes().await;
+        let first = send(&self.policy, &self.meter, act, limit, &mut request).await;
+        match &first.result {
+            Err(failure) if failure.doubts_keys() && self.keyring.renew(changes).await => {}
+            _ => return first,
+        }
+        let second = send(&self.policy, &self.meter, act, limit, &mut request).await;
+        Outcome { tries: first.tries + second.tries, doubtful: first.doubtful || second.doubtful, ..second }
     }
 
     /// Sends a request that moves no content and has nothing special about its failures.
@@ -109,20 +127,22 @@ impl S3Store {
         })
     }
 
-    /// Reads a body piece by piece into one buffer; gives up on a piece that does not come.
-    pub(super) async fn collect(
+    /// Reads a body piece by piece to the end of a buffer; gives up on a piece that does not come. What came before is
+    /// in the buffer then.
+    async fn collect(
         &self,
         mut body: ByteStream,
         announced: Option<i64>,
         at_most: Option<u64>,
-    ) -> Result<Bytes, Failure> {
+        buffer: &mut BytesMut,
+    ) -> Result<(), Failure> {
         let announced = announced.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
-        let room = announced.min(at_most.unwrap_or(u64::MAX));
-        let mut buffer = BytesMut::with_capacity(usize::try_from(room).unwrap_or(0));
+        let room = announced.min(at_most.unwrap_or(u64::MAX).saturating_sub(buffer.len() as u64));
+        buffer.reserve(usize::try_from(room).unwrap_or(0));
         let limit = self.policy.control_limit;
         loop {
             let piece = tokio::time::timeout(limit, body.next()).await.map_err(|_| Failure::timed_out(limit))?;
-            let Some(piece) = piece else { break };
+            let Some(piece) = piece else { return Ok(()) };
             buffer.extend_from_slice(&piece?);
             if at_most.is_some_and(|most| buffer.len() as u64 > most) {
                 return Err(Failure::new(
@@ -132,7 +152,50 @@ impl S3Store {
                 ));
             }
         }
-        Ok(buffer.freeze())
+    }
+
+    /// One attempt to read what is missing of a range: from where the last one broke, of the same version. The ETag of the
+    /// answer is compared, not asked for by `If-Match`: that holds on services that do not know the condition, too.
+    pub(super) async fn read_on(
+        &self,
+        key: &str,
+        offset: u64,
+        length: u64,
+        reading: &mut Reading,
+    ) -> Result<(), Failure> {
+        let begin = self.policy.control_limit;
+        let got = reading.body.len() as u64;
+        if got >= length {
+            return Ok(());
+        }
+        let start = offset.saturating_add(got);
+        let request = self.client.get_object().bucket(&self.place.bucket).key(key);
+        let request = request.range(byte_range(start, length - got)).send();
+        let answer = match tokio::time::timeout(begin, request).await {
+            Ok(answer) => answer.map_err(Failure::from),
+            Err(_) => Err(Failure::timed_out(begin)),
+        };
+        let answer = match answer {
+            // The object ends where the stream broke.
+            Err(failure) if failure.kind == Kind::BehindEnd && got > 0 => return Ok(()),
+            answer => answer?,
+        };
+        if start > 0 && !answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {start}-"))) {
+            let said = answer.content_range().unwrap_or("the whole object").to_owned();
+            return Err(Failure::new(Kind::Rejected, "OtherRange", format!("asked from byte {start} it sends {said}")));
+        }
+        match (answer.e_tag().map(bare_etag), &reading.version) {
+            (Some(found), Some(version)) if found != *version => return Err(Failure::replaced(version, &found)),
+            (found, None) => reading.version = found,
+            _ => {}
+        }
+        self.collect(answer.body, answer.content_length, Some(length), &mut reading.body).await
+    }
+
+    /// Whether a listing still has this ETag: some services give an object one in listings and another in answers.
+    pub(super) async fn still_lists(&self, key: &str, etag: &str) -> Result<bool, StoreError> {
+        let page = self.list(key, None, 1).await?;
+        Ok(page.objects.iter().any(|object| object.key == key && object.etag == etag))
     }
 
     pub(super) async fn fetch(&self, key: &str) -> Outcome<Fetched> {
@@ -142,8 +205,9 @@ impl S3Store {
             let request = self.client.get_object().bucket(&self.place.bucket).key(key).send();
             let answer = tokio::time::timeout(begin, request).await.map_err(|_| Failure::timed_out(begin))??;
             let etag = answer.e_tag().map(bare_etag).unwrap_or_default();
-            let body = self.collect(answer.body, answer.content_length, None).await?;
-            Ok(Fetched { body, etag })
+            let mut body = BytesMut::new();
+            self.collect(answer.body, answer.content_length, None, &mut body).await?;
+            Ok(Fetched { body: body.freeze(), etag })
         })
         .await
     }
@@ -281,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_copy_source_is_encoded_once_and_keeps_its_slashes() {
-        let from = ObjectRef { bucket: "b".into(), key: "a b/c+d/é/%41/x.y-z_~".into() };
+        let from = ObjectRef { bucket: "b".into(), key: "a b/c+d/é/%41/x.y-z_~".into(), etag: None };
         assert_eq!(copy_source(&from), "b/a%20b/c%2Bd/%C3%A9/%2541/x.y-z_~");
     }
 

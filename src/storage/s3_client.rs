@@ -1,14 +1,14 @@
 //! From settings to a client: endpoint, keys, certificates, timeouts.
 
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Config, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -18,6 +18,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::s3_keys::{Keyring, Keys};
 use super::{Place, StoreError};
 
 /// Where nothing says which region; every service but AWS takes it for any.
@@ -39,39 +40,22 @@ pub struct S3Config {
     pub keys: Keys,
     /// Certificates (PEM) of the authorities to trust instead of the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// Checksums of requests and answers.
+    pub checksums: Checksums,
 }
 
-/// Where the keys of a bucket come from.
-#[derive(Clone)]
-pub enum Keys {
-    /// Given.
-    Static {
-        /// Access key id.
-        access_key: String,
-        /// Secret key.
-        secret_key: String,
-        /// Session token of temporary keys.
-        session_token: Option<String>,
-    },
-    /// The environment's own identity: variables, web identity (IRSA), pod identity, instance role. Renewed by itself.
-    Ambient,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Keys::Static { session_token, .. } => f
-                .debug_struct("Static")
-                .field("secret_key", &"redacted")
-                .field("temporary", &session_token.is_some())
-                .finish_non_exhaustive(),
-            Keys::Ambient => f.write_str("Ambient"),
-        }
-    }
+/// When requests carry checksums (CRC32, in trailers) and answers are checked against theirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Checksums {
+    /// Only where S3 asks for them: trailers are unknown to many services that speak S3.
+    #[default]
+    WhenRequired,
+    /// Wherever S3 knows them.
+    WhenSupported,
 }
 
 impl S3Config {
-    fn region(&self) -> &str {
+    pub(super) fn region(&self) -> &str {
         if self.region.is_empty() { DEFAULT_REGION } else { &self.region }
     }
 
@@ -89,7 +73,16 @@ impl S3Config {
 
     /// A client that speaks over `transport`. Retries, time limits of attempts and the watch over stalled bodies are the
     /// caller's: the library's own would repeat what must not be repeated and cut long silent copies.
-    pub(super) async fn client(&self, transport: SharedHttpClient) -> Client {
+    pub(super) fn client(&self, transport: SharedHttpClient, keyring: Arc<Keyring>) -> Client {
+        let (sent, checked) = match self.checksums {
+            Checksums::WhenRequired => {
+                (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
+            }
+            Checksums::WhenSupported => {
+                (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
+            }
+        };
+        let keys: Arc<dyn ProvideCredentials> = keyring;
         let mut builder = Config::builder()
             .http_client(transport)
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -98,24 +91,12 @@ impl S3Config {
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // Checksum trailers are unknown to many services that speak S3.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+            .request_checksum_calculation(sent)
+            .response_checksum_validation(checked)
+            // The ring keeps the keys itself, and lets go of refused ones.
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(SharedCredentialsProvider::new(keys));
         builder.set_endpoint_url(self.endpoint.clone());
-        match &self.keys {
-            Keys::Static { access_key, secret_key, session_token } => {
-                let keys = Credentials::new(access_key, secret_key, session_token.clone(), None, "static");
-                builder = builder.credentials_provider(keys);
-            }
-            Keys::Ambient => {
-                // The identity services are not the bucket's endpoint: they get the library's own transport.
-                let ambient = aws_config::defaults(BehaviorVersion::v2026_01_12())
-                    .region(Region::new(self.region().to_owned()))
-                    .load()
-                    .await;
-                builder.set_credentials_provider(ambient.credentials_provider());
-            }
-        }
         Client::from_conf(builder.build())
     }
 
@@ -208,6 +189,7 @@ mod tests {
                 session_token: Some("token-secret".into()),
             },
             ca_pem: None,
+            checksums: Checksums::default(),
         }
     }
 

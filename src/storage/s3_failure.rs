@@ -7,7 +7,11 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
+use super::s3_keys::UNREADABLE;
 use super::{Place, StoreError};
+
+/// The code of an attempt that was not answered in time.
+const TIMEOUT: &str = "Timeout";
 
 /// What a caller does about a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(super) enum Kind {
     NoUpload,
     /// The condition of a write did not hold.
     ConditionFailed,
+    /// The object is not the version that is being read any more.
+    Replaced,
     /// The range begins behind the object's end.
     BehindEnd,
     /// The service does not know this request.
@@ -50,7 +56,12 @@ impl Failure {
     }
 
     pub(super) fn timed_out(limit: Duration) -> Failure {
-        Failure::new(Kind::Passing, "Timeout", format!("no answer within {} s", limit.as_secs()))
+        Failure::new(Kind::Passing, TIMEOUT, format!("no answer within {} s", limit.as_secs()))
+    }
+
+    /// The answer is about another version than `expected`.
+    pub(super) fn replaced(expected: &str, found: &str) -> Failure {
+        Failure::new(Kind::Replaced, "Replaced", format!("its ETag is {found} and was {expected}"))
     }
 
     /// An answer that lacks what the caller needs.
@@ -58,10 +69,38 @@ impl Failure {
         Failure::new(Kind::Rejected, "IncompleteAnswer", format!("the answer has no {what}"))
     }
 
-    /// The service asks to be spared.
+    /// The service asks to be spared, or does not keep up.
     pub(super) fn throttles(&self) -> bool {
-        matches!(self.code.as_str(), "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "TooManyRequests" | "503" | "429")
-            || self.code.starts_with("Throttl")
+        const CODES: [&str; 11] = [
+            "SlowDown",
+            "SlowDownRead",
+            "SlowDownWrite",
+            "TooManyRequests",
+            "ServiceUnavailable",
+            "RequestThrottled",
+            "RequestTimeout",
+            "RequestTimeoutException",
+            "503",
+            "429",
+            TIMEOUT,
+        ];
+        CODES.contains(&self.code.as_str()) || self.code.starts_with("Throttl")
+    }
+
+    /// Other keys might be taken: these have run out, were changed, or signed something that the service cannot check.
+    pub(super) fn doubts_keys(&self) -> bool {
+        const CODES: [&str; 9] = [
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "SecurityTokenExpired",
+            "InvalidToken",
+            "InvalidTokenId",
+            "TokenRefreshRequired",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidClientTokenId",
+        ];
+        self.kind == Kind::Denied && CODES.contains(&self.code.as_str())
     }
 
     /// The error of a request about `key` (empty for requests about no single object) in `place`.
@@ -72,6 +111,7 @@ impl Failure {
             Kind::Denied => StoreError::Denied { place, act, code: self.code },
             Kind::NoBucket => StoreError::BucketNotFound { place },
             Kind::NoKey => StoreError::NotFound { key: key.into(), place },
+            Kind::Replaced => StoreError::Replaced { key: key.into(), place },
             Kind::Setup => StoreError::Setup(format!("{place}: {}", self.cause)),
             Kind::NoUpload | Kind::ConditionFailed | Kind::BehindEnd | Kind::Unsupported | Kind::Rejected => {
                 StoreError::Rejected { place, act, cause: self.cause }
@@ -90,7 +130,7 @@ where
                 let status = answered.raw().status().as_u16();
                 answered_failure(status, answered.err().code(), answered.err().message())
             }
-            SdkError::TimeoutError(_) => Failure::new(Kind::Passing, "Timeout", chain(&error)),
+            SdkError::TimeoutError(_) => Failure::new(Kind::Passing, TIMEOUT, chain(&error)),
             // The connection ended inside an answer, or something that is no S3 answered.
             SdkError::ResponseError(answered) => {
                 let status = answered.raw().status().as_u16();
@@ -123,6 +163,9 @@ fn dispatch_failure(cause: String) -> Failure {
     }
     if cause.contains("no credentials found in chain") {
         return Failure::new(Kind::Setup, "NoCredentials", format!("nothing in the environment gives keys: {cause}"));
+    }
+    if cause.contains(UNREADABLE) {
+        return Failure::new(Kind::Setup, "NoCredentials", cause);
     }
     Failure::new(Kind::Passing, "Connection", cause)
 }
@@ -171,6 +214,10 @@ pub(super) fn answered_failure(status: u16, code: Option<&str>, message: Option<
         }
         (
             "ExpiredToken"
+            | "ExpiredTokenException"
+            | "SecurityTokenExpired"
+            | "InvalidTokenId"
+            | "InvalidClientTokenId"
             | "InvalidToken"
             | "TokenRefreshRequired"
             | "InvalidAccessKeyId"
@@ -227,6 +274,8 @@ mod tests {
         assert!(answered_failure(503, Some("SlowDown"), None).throttles());
         assert!(answered_failure(503, None, None).throttles());
         assert!(!answered_failure(500, Some("InternalError"), None).throttles());
+        assert!(answered_failure(503, Some("ServiceUnavailable"), None).throttles());
+        assert!(Failure::timed_out(Duration::from_secs(1)).throttles());
     }
 
     #[test]
@@ -236,6 +285,15 @@ mod tests {
         }
         assert_eq!(kind(400, "ExpiredToken"), Kind::Denied);
         assert_eq!(answered_failure(401, None, None).kind, Kind::Denied);
+    }
+
+    #[test]
+    fn other_keys_may_help_where_these_are_unknown_and_not_where_they_lack_a_permission() {
+        for code in ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId"] {
+            assert!(answered_failure(403, Some(code), None).doubts_keys(), "{code}");
+        }
+        assert!(!answered_failure(403, Some("AccessDenied"), None).doubts_keys());
+        assert!(!answered_failure(503, Some("SlowDown"), None).doubts_keys());
     }
 
     #[test]

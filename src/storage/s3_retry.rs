@@ -12,7 +12,7 @@ use super::s3_failure::{Failure, Kind};
 /// How a store repeats failed requests, and how long one attempt may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts of one request, the first included.
+    /// Attempts of one request, the first included; one more where the keys were refused and others were found.
     pub tries: u32,
     /// Wait before the second attempt; doubles from one to the next, plus a random part of up to as much again.
     pub first_delay: Duration,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Mutex;
 
-use super::s3::{PAGE, S3Store, bare_etag, byte_range, copy_source};
+use super::s3::{PAGE, Reading, S3Store, bare_etag, byte_range, copy_source};
 use super::s3_failure::{Failure, Kind};
 use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
@@ -45,22 +46,25 @@ impl Store for S3Store {
         Ok(self.settle(self.fetch(key).await, "read an object", key)?.body)
     }
 
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
+    async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         if length == 0 {
             return Ok(Bytes::new());
         }
         let act = "read a part of an object";
-        let begin = self.policy.control_limit;
-        let range = &byte_range(offset, length);
+        // What earlier attempts have brought stays; attempts come one after another.
+        let reading = &Mutex::new(Reading { version: etag.map(str::to_owned), body: BytesMut::new() });
         let outcome = self
             .send(act, Duration::MAX, || async move {
-                let request = self.client.get_object().bucket(&self.place.bucket).key(key).range(range).send();
-                let answer = tokio::time::timeout(begin, request).await.map_err(|_| Failure::timed_out(begin))??;
-                self.collect(answer.body, answer.content_length, Some(length)).await
+                let mut reading = reading.lock().await;
+                self.read_on(key, offset, length, &mut reading).await?;
+                Ok(std::mem::take(&mut reading.body).freeze())
             })
             .await;
-        match &outcome.result {
-            Err(failure) if failure.kind == Kind::BehindEnd => Ok(Bytes::new()),
+        match (&outcome.result, etag) {
+            (Err(failure), _) if failure.kind == Kind::BehindEnd => Ok(Bytes::new()),
+            (Err(failure), Some(etag)) if failure.kind == Kind::Replaced && self.still_lists(key, etag).await? => {
+                self.read_range(key, None, offset, length).await
+            }
             _ => self.settle(outcome, act, key),
         }
     }
@@ -132,7 +136,7 @@ impl Store for S3Store {
         .await
     }
 
-    async fn upload_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError> {
+    async fn upload_part(&self, upload: &Upload, number: i32, _: u64, body: Bytes) -> Result<Part, StoreError> {
         let act = "write a part";
         let (limit, body) = (self.policy.upload_limit(body.len()), &body);
         let outcome = self
@@ -160,12 +164,19 @@ impl Store for S3Store {
             .send(act, self.policy.copy_limit, || async move {
                 let request = self.client.upload_part_copy().bucket(&self.place.bucket).key(&upload.key);
                 let request = request.upload_id(&upload.id).part_number(number);
-                let answer = request.copy_source(source).copy_source_range(range).send().await?;
+                let request = request.copy_source(source).copy_source_range(range);
+                let version = from.etag.as_ref().map(|etag| format!("\"{etag}\""));
+                let answer = request.set_copy_source_if_match(version).send().await?;
                 let etag = answer.copy_part_result().and_then(|result| result.e_tag());
                 etag.map(bare_etag).ok_or_else(|| Failure::incomplete_answer("ETag"))
             })
             .await;
-        Ok(Part { number, etag: self.settle_copy(outcome, act, from)? })
+        match &outcome.result {
+            Err(failure) if failure.kind == Kind::ConditionFailed => {
+                Err(StoreError::Replaced { key: from.key.clone(), place: self.place.to_string() })
+            }
+            _ => Ok(Part { number, etag: self.settle_copy(outcome, act, from)? }),
+        }
     }
 
     async fn finish_upload(&self, upload: &Upload, mut parts: Vec<Part>) -> Result<String, StoreError> {

@@ -2,12 +2,13 @@
 //!
 //! Between buckets of one service the service copies by itself; else the bytes flow through here in pieces of bounded size.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pace::Pace;
 use super::{ObjectMeta, ObjectRef, Part, Store, StoreError, Upload};
 
 const MIB: u64 = 1 << 20;
@@ -17,6 +18,8 @@ const MOST_PARTS: u64 = 10_000;
 const LARGEST_SINGLE_COPY: u64 = 5 << 30;
 /// How often [`delete_prefix`] looks again before it says that somebody is writing there.
 const DELETE_ROUNDS: usize = 3;
+/// Multipart writes aborted at a time.
+const ABORTS: usize = 8;
 
 /// Bytes that all transfers which share it may hold at a time. Clones share.
 #[derive(Debug, Clone)]
@@ -58,6 +61,45 @@ pub struct TransferOptions {
     pub server_side: bool,
     /// What all transfers together may hold in memory. Share one among all options of a process.
     pub memory: MemoryBudget,
+    /// How fast all transfers together may go. Share one among all options of a run.
+    pub pace: Pace,
+    /// The multipart writes under way, for those who drop transfers.
+    pub open: OpenUploads,
+}
+
+/// The multipart writes that were begun and not ended: whoever drops transfers in the middle aborts these. Clones share.
+#[derive(Debug, Clone, Default)]
+pub struct OpenUploads(Arc<Mutex<Vec<Upload>>>);
+
+impl OpenUploads {
+    fn enter(&self, upload: &Upload) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(upload.clone());
+    }
+
+    fn leave(&self, upload: &Upload) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| open != upload);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Aborts all of them. To be called when the transfers were dropped; what cannot be aborted is left to
+    /// [`sweep_uploads`] of the next attempt, and logged.
+    pub async fn abort(&self, store: &dyn Store) {
+        let open = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        futures::stream::iter(&open)
+            .for_each_concurrent(ABORTS, |upload| async move { give_up(store, upload).await })
+            .await;
+    }
+}
+
+async fn give_up(store: &dyn Store, upload: &Upload) {
+    if let Err(error) = store.abort_upload(upload).await {
+        let Upload { key, id } = upload;
+        tracing::warn!(key, id, %error, "an unfinished multipart write stays in the bucket until the next attempt");
+    }
 }
 
 impl Default for TransferOptions {
@@ -69,6 +111,8 @@ impl Default for TransferOptions {
             part_concurrency: 4,
             server_side: true,
             memory: MemoryBudget::new(48 * MIB),
+            pace: Pace::unlimited(),
+            open: OpenUploads::default(),
         }
     }
 }
@@ -82,20 +126,20 @@ pub struct Transferred {
     pub server_side: bool,
 }
 
-/// Copies the object `from` of `source`, `size` bytes long, to `to` in `destination`.
+/// Copies the listed object `from` of `source` to `to` in `destination`.
 ///
 /// One service copies by itself if the credentials of the destination may read the source; where they may not, or the
-/// service cannot copy, the bytes flow through here. An object that is not `size` bytes long is an error, never a cut copy.
-/// A multipart write that fails is aborted; one that is dropped half-way is left to [`sweep_uploads`].
+/// service cannot copy, the bytes flow through here. An object that has not the size or, where the listing knew one, the
+/// ETag it was listed with is an error, never a cut or mixed copy. A multipart write that fails is aborted; one that is
+/// dropped half-way stays in [`TransferOptions::open`].
 pub async fn transfer(
     source: &dyn Store,
     destination: &dyn Store,
-    from: &str,
+    from: &ObjectMeta,
     to: &str,
-    size: u64,
     options: &TransferOptions,
 ) -> Result<Transferred, StoreError> {
-    let job = Job { source, destination, from, to, size, options };
+    let job = Job { source, destination, from, to, options };
     if options.server_side && destination.place().same_service(source.place()) {
         match job.copy().await {
             Ok(etag) => {
@@ -103,7 +147,7 @@ pub async fn transfer(
             }
             Err(error) if !may_stream_instead(&error) => return Err(error),
             Err(error) => {
-                tracing::debug!(key = from, %error, "no server-side copy, streaming instead")
+                tracing::debug!(key = from.key, %error, "no server-side copy, streaming instead")
             }
         }
     }
@@ -118,7 +162,9 @@ fn may_stream_instead(error: &StoreError) -> bool {
         StoreError::Denied { .. }
         | StoreError::NotFound { .. }
         | StoreError::BucketNotFound { .. }
-        | StoreError::Rejected { .. } => true,
+        | StoreError::Rejected { .. }
+        // Some services give an object one ETag in listings and another here; reading can tell that from a new version.
+        | StoreError::Replaced { .. } => true,
         StoreError::Setup(_) | StoreError::Unavailable { .. } => false,
     }
 }
@@ -126,9 +172,8 @@ fn may_stream_instead(error: &StoreError) -> bool {
 struct Job<'a> {
     source: &'a dyn Store,
     destination: &'a dyn Store,
-    from: &'a str,
+    from: &'a ObjectMeta,
     to: &'a str,
-    size: u64,
     options: &'a TransferOptions,
 }
 
@@ -148,38 +193,45 @@ struct Piece {
 
 impl Job<'_> {
     async fn copy(&self) -> Result<String, StoreError> {
-        if self.size < self.options.multipart_threshold.min(LARGEST_SINGLE_COPY) {
+        if self.from.size < self.options.multipart_threshold.min(LARGEST_SINGLE_COPY) {
+            self.options.pace.request(self.from.size).await;
             return self.destination.copy(&self.origin(), self.to).await;
         }
         self.in_parts(self.options.copy_part_size, By::Service).await
     }
 
     async fn stream(&self) -> Result<String, StoreError> {
-        if self.size > self.options.part_size {
+        let size = self.from.size;
+        if size > self.options.part_size {
             return self.in_parts(self.options.part_size, By::Stream).await;
         }
-        let _held = self.options.memory.take(self.size).await;
-        let body = self.read(Piece { number: 1, offset: 0, length: self.size }).await?;
+        let _held = self.options.memory.take(size).await;
+        let body = self.read(Piece { number: 1, offset: 0, length: size }).await?;
+        self.options.pace.request(0).await;
         self.destination.put(self.to, body).await
     }
 
     async fn in_parts(&self, part_size: u64, by: By) -> Result<String, StoreError> {
+        self.options.pace.request(0).await;
         let id = self.destination.begin_upload(self.to).await?;
         let upload = Upload { key: self.to.to_owned(), id };
+        self.options.open.enter(&upload);
         let finished = match self.write_parts(&upload, part_size, by).await {
-            Ok(parts) => self.destination.finish_upload(&upload, parts).await,
+            Ok(parts) => {
+                self.options.pace.request(0).await;
+                self.destination.finish_upload(&upload, parts).await
+            }
             Err(error) => Err(error),
         };
-        if finished.is_err()
-            && let Err(error) = self.destination.abort_upload(&upload).await
-        {
-            tracing::warn!(key = self.to, upload = upload.id, %error, "an unfinished multipart write stays in the bucket");
+        if finished.is_err() {
+            give_up(self.destination, &upload).await;
         }
+        self.options.open.leave(&upload);
         finished
     }
 
     async fn write_parts(&self, upload: &Upload, part_size: u64, by: By) -> Result<Vec<Part>, StoreError> {
-        futures::stream::iter(pieces(self.size, part_size))
+        futures::stream::iter(pieces(self.from.size, part_size))
             .map(|piece| self.write_part(upload, piece, by))
             .buffer_unordered(self.options.part_concurrency.max(1))
             .try_collect()
@@ -190,38 +242,48 @@ impl Job<'_> {
         match by {
             By::Service => {
                 let Piece { number, offset, length } = piece;
+                self.options.pace.request(length).await;
                 self.destination.copy_part(upload, number, &self.origin(), offset, length).await
             }
             By::Stream => {
                 let _held = self.options.memory.take(piece.length).await;
                 let body = self.read(piece).await?;
-                self.destination.upload_part(upload, piece.number, body).await
+                self.options.pace.request(0).await;
+                self.destination.upload_part(upload, piece.number, piece.offset, body).await
             }
         }
     }
 
     /// Reads a piece. Of the last one a byte more is asked for, so that an object that grew is noticed.
     async fn read(&self, piece: Piece) -> Result<Bytes, StoreError> {
-        let last = piece.offset + piece.length == self.size;
-        let body = self.source.get_range(self.from, piece.offset, piece.length + u64::from(last)).await?;
+        let last = piece.offset + piece.length == self.from.size;
+        self.options.pace.request(piece.length).await;
+        let length = piece.length + u64::from(last);
+        let body = self.source.read_range(&self.from.key, self.version(), piece.offset, length).await?;
         if body.len() as u64 == piece.length {
             return Ok(body);
         }
         Err(StoreError::Rejected {
             place: self.source.place().to_string(),
-            act: format!("read object {}", self.from),
+            act: format!("read object {}", self.from.key),
             cause: format!(
                 "{} bytes at {} where {} should be: it is not the {} bytes long that were listed",
                 body.len(),
                 piece.offset,
                 piece.length,
-                self.size
+                self.from.size
             ),
         })
     }
 
     fn origin(&self) -> ObjectRef {
-        ObjectRef { bucket: self.source.place().bucket.clone(), key: self.from.to_owned() }
+        let (bucket, key) = (self.source.place().bucket.clone(), self.from.key.clone());
+        ObjectRef { bucket, key, etag: self.version().map(str::to_owned) }
+    }
+
+    /// Some services list no ETags.
+    fn version(&self) -> Option<&str> {
+        Some(self.from.etag.as_str()).filter(|etag| !etag.is_empty())
     }
 }
 

@@ -187,17 +187,13 @@ impl Backup<'_> {
         self.counters.plan(self.counters.read(Timestamp::UNIX_EPOCH).collections_total, copies.len() as u64, bytes);
         self.counters.enter(Stage::CopyingData);
         let there = list_all(self.artifact.store(), &self.artifact.keys.binlogs()).await?;
-        let missing = copy::differing(copies, &there);
-        let todo: Vec<Copy> = {
-            let missing: std::collections::HashSet<&str> = missing.iter().map(String::as_str).collect();
-            copies.iter().filter(|copy| missing.contains(copy.to.as_str())).cloned().collect()
-        };
+        let todo = copy::missing(copies, &there);
         let left: u64 = todo.iter().map(|copy| copy.source.size).sum();
         self.counters.objects((copies.len() - todo.len()) as u64, bytes - left);
         tracing::info!(objects = copies.len(), copy = todo.len(), bytes = left, "planned");
-        let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
-        let moved =
-            copy::all(self.source.as_ref(), self.artifact.store(), &todo, concurrency, self.counters, lock).await?;
+        let copier = copy::Copier::new(&self.task.limits, self.counters);
+        let todo = todo.into_iter().cloned();
+        let moved = copier.all(self.source.as_ref(), self.artifact.store(), todo, self.counters, lock).await?;
         lock.still_held().await?;
         self.artifact.remove_strays(copies, &there).await?;
         self.counters.collections(self.counters.read(Timestamp::UNIX_EPOCH).collections_total);

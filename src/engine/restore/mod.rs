@@ -54,6 +54,7 @@ struct Restore<'a> {
     artifact: &'a Artifact,
     origin: &'a staging::Origin,
     ledger: &'a Ledger<'a>,
+    copier: copy::Copier<'a>,
 }
 
 /// What a restored collection amounted to.
@@ -86,7 +87,9 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
     target_store.list_page(&preflight::root(&task.target.store.prefix), None).await?;
     let origin = staging::origin(&artifact, target_store, &run.uid);
     let ledger = Ledger::open(artifact.store(), artifact.keys.restore_ledger(&run.uid), run).await?;
-    let restore = Restore { task, counters, milvus: &milvus, artifact: &artifact, origin: &origin, ledger: &ledger };
+    let copier = copy::Copier::new(&task.limits, counters);
+    let restore =
+        Restore { task, counters, milvus: &milvus, artifact: &artifact, origin: &origin, ledger: &ledger, copier };
     let listed = match task.content {
         Content::Full => artifact.listed().await?,
         Content::SchemaOnly => Vec::new(),
@@ -301,8 +304,7 @@ impl Restore<'_> {
         if self.origin.staged && !item.batches.is_empty() {
             let prefix = self.origin.prefix.clone();
             self.ledger.change(|record| record.staging = Some(prefix)).await?;
-            let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
-            staging::stage(self.artifact, self.origin, item, concurrency, self.ledger).await?;
+            staging::stage(self.artifact, self.origin, item, &self.copier, self.ledger).await?;
         }
         let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> = stream::iter(&item.batches)
             .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::plan::Item;
 use crate::engine::artifact::Artifact;
-use crate::engine::copy::{self, Copy};
+use crate::engine::copy::{self, Copier, Copy};
 use crate::engine::error::{EngineError, named};
 use crate::engine::lock::Fence;
 use crate::engine::progress::Counters;
@@ -40,7 +40,7 @@ pub async fn stage(
     artifact: &Artifact,
     origin: &Origin,
     item: &Item,
-    concurrency: usize,
+    copier: &Copier<'_>,
     fence: &dyn Fence,
 ) -> Result<u64, EngineError> {
     let mut copies = Vec::new();
@@ -53,11 +53,10 @@ pub async fn stage(
         }
     }
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
-    let missing: std::collections::HashSet<String> = copy::differing(&copies, &there).into_iter().collect();
-    let todo: Vec<Copy> = copies.iter().filter(|copy| missing.contains(&copy.to)).cloned().collect();
+    let todo = copy::missing(&copies, &there).into_iter().cloned();
     // Imports are what counts as progress of a restore; staged bytes are on the way there.
     let uncounted = Counters::default();
-    let moved = copy::all(artifact.store(), origin.store.as_ref(), &todo, concurrency, &uncounted, fence).await?;
+    let moved = copier.all(artifact.store(), origin.store.as_ref(), todo, &uncounted, fence).await?;
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
     let wrong = copy::differing(&copies, &there);
     if !wrong.is_empty() {
