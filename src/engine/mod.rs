@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+mod access;
 pub mod artifact;
 mod backup;
 mod connect;
@@ -39,9 +40,10 @@ const LAST_CALLS: Duration = Duration::from_secs(20);
 /// A cancelled run is dropped where it stands, between two calls that must not be broken off: everything it did is either in
 /// the bucket and found again by listing, or in the ledger.
 pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -> Report {
+    let pause = backup::Pause::default();
     let mut work = pin!(async {
         match &task.work {
-            Work::Backup(backup) => backup::run(backup, &task.run, counters).await,
+            Work::Backup(backup) => backup::run(backup, &task.run, counters, &pause).await,
             Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
             Work::Delete(delete) => delete::run(delete, counters).await,
             Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
@@ -51,6 +53,7 @@ pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -
         outcome = &mut work => outcome,
         () = cancel.cancelled() => break_off(work, counters).await,
     };
+    pause.end().await;
     outcome.unwrap_or_else(|error| failure(&error, counters))
 }
 

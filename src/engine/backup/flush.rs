@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::engine::error::EngineError;
 use crate::engine::patience::{patient, until};
 use crate::engine::select::Name;
-use crate::milvus::{FlushTicket, Milvus};
+use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
 
 /// Flush calls in flight: enough to keep a server busy, few enough for its rate limit.
 const CONCURRENCY: usize = 8;
@@ -20,6 +20,17 @@ const DEADLINE: Duration = Duration::from_secs(900);
 /// The server's, or the deadline.
 pub async fn all(milvus: &Milvus, names: &[Name]) -> Result<Vec<FlushTicket>, EngineError> {
     stream::iter(names).map(|name| one(milvus, name)).buffered(CONCURRENCY).try_collect().await
+}
+
+/// One flush of the whole cluster.
+///
+/// # Errors
+/// The server's, or the deadline.
+pub async fn cluster(milvus: &Milvus) -> Result<ClusterFlush, EngineError> {
+    let flush = patient(|| milvus.flush_all()).await?;
+    let asked = &flush;
+    until("flushing the cluster", DEADLINE, || async move { patient(|| milvus.is_all_flushed(asked)).await }).await?;
+    Ok(flush)
 }
 
 async fn one(milvus: &Milvus, name: &Name) -> Result<FlushTicket, EngineError> {

@@ -6,11 +6,14 @@
 mod commit;
 mod describe;
 mod flush;
+mod pause;
 mod segments;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
@@ -21,12 +24,14 @@ use super::patience::patient;
 use super::progress::Counters;
 use super::select::{Name, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
-use super::{connect, lock, preflight};
+use super::{access, connect, lock, preflight};
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair, ObjectRecord};
-use crate::milvus::{FlushTicket, Milvus};
+use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
 use crate::storage::{Store, list_all, sweep_uploads};
+
+pub use pause::Pause;
 
 /// Collections described and listed at once.
 const COLLECTIONS: usize = 8;
@@ -39,6 +44,15 @@ struct Backup<'a> {
     milvus: Milvus,
     source: std::sync::Arc<dyn Store>,
     artifact: Artifact,
+}
+
+/// The moment all collections are made consistent to.
+#[derive(Debug, Default)]
+struct Flushed {
+    /// By collection.
+    tickets: BTreeMap<Name, FlushTicket>,
+    /// Of the whole cluster.
+    cluster: Option<ClusterFlush>,
 }
 
 /// A planned collection, or why it cannot be backed up.
@@ -57,7 +71,7 @@ struct Split {
 ///
 /// # Errors
 /// See [`EngineError`]; nothing is committed then.
-pub async fn run(task: &BackupTask, run: &Run, counters: &Counters) -> Result<Report, EngineError> {
+pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Pause) -> Result<Report, EngineError> {
     counters.enter(Stage::Preflight);
     if let Some(live) = preflight::live_config(task.milvus.live_config.as_deref()).await {
         preflight::config_drift(&live, &task.milvus.store)?;
@@ -69,8 +83,13 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters) -> Result<Re
     let source = connect::store(&task.milvus.store).await?;
     let milvus = patient_connect(task).await?;
     counters.saw_version(&milvus.version().text);
+    preflight::version(milvus.version())?;
+    preflight::readable(milvus.version(), task)?;
     let backup = Backup { task, run, counters, milvus, source, artifact };
-    backup.make().await
+    tokio::select! {
+        outcome = backup.make(pause) => outcome,
+        never = pause.keep() => match never {},
+    }
 }
 
 async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
@@ -78,21 +97,30 @@ async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
 }
 
 impl Backup<'_> {
-    async fn make(&self) -> Result<Report, EngineError> {
+    async fn make(&self, pause: &Pause) -> Result<Report, EngineError> {
         let names = self.selected().await?;
         let (store, key) = (self.artifact.store(), self.artifact.keys.operator(OperatorFile::Lock));
         let lock = lock::take(store, key, &self.task.artifact, self.run).await?;
         // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
         sweep_uploads(store, &self.artifact.keys.dir()).await?;
-        let tickets = self.flush(&names).await?;
-        let planned = self.plan(&names, &tickets).await;
+        let mut warnings = Vec::new();
+        if self.task.pause_gc && self.task.content == Content::Full {
+            warnings.extend(pause.begin(&self.milvus).await);
+        }
+        let flushed = self.flush(&names).await?;
+        let planned = self.plan(&names, &flushed).await;
         let Split { collections, copies, failed } = self.split(planned)?;
         let copied_bytes = self.copy(&copies, &lock).await?;
         self.counters.enter(Stage::Verifying);
         let records = verify::artifact(&self.artifact, &copies, self.task.verify).await?;
         self.counters.enter(Stage::Finalizing);
-        let info = self.info(collections).await?;
-        let summary = summary(&info, &records, copied_bytes, self.task);
+        let mut info = self.info(collections, flushed.cluster).await?;
+        if self.task.rbac {
+            let (meta, warning) = access::read(&self.milvus).await?;
+            info.rbac_meta = Some(meta);
+            warnings.extend(warning);
+        }
+        let summary = summary(&info, &records, copied_bytes, self.task, warnings);
         lock.still_held().await?;
         let digest = commit::write(&self.artifact, self, &info, &records, &failed).await?;
         Ok(self.report(&info, summary, digest, failed))
@@ -118,20 +146,23 @@ impl Backup<'_> {
         Ok(names)
     }
 
-    async fn flush(&self, names: &[Name]) -> Result<BTreeMap<Name, FlushTicket>, EngineError> {
+    async fn flush(&self, names: &[Name]) -> Result<Flushed, EngineError> {
         if self.task.flush == Flush::Skip || self.task.content == Content::SchemaOnly {
-            return Ok(BTreeMap::new());
+            return Ok(Flushed::default());
         }
         self.counters.enter(Stage::Flushing);
+        if self.task.flush == Flush::Cluster {
+            return Ok(Flushed { cluster: Some(flush::cluster(&self.milvus).await?), ..Flushed::default() });
+        }
         let tickets = flush::all(&self.milvus, names).await?;
-        Ok(names.iter().cloned().zip(tickets).collect())
+        Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), cluster: None })
     }
 
     /// Describes and lists all collections; a failure stays with its collection.
-    async fn plan(&self, names: &[Name], tickets: &BTreeMap<Name, FlushTicket>) -> Vec<Planned> {
+    async fn plan(&self, names: &[Name], flushed: &Flushed) -> Vec<Planned> {
         self.counters.enter(Stage::CopyingMetadata);
         stream::iter(names)
-            .map(|name| async move { (name.clone(), self.plan_one(name, tickets.get(name)).await) })
+            .map(|name| async move { (name.clone(), self.plan_one(name, flushed).await) })
             .buffered(COLLECTIONS)
             .collect()
             .await
@@ -140,20 +171,24 @@ impl Backup<'_> {
     async fn plan_one(
         &self,
         name: &Name,
-        ticket: Option<&FlushTicket>,
+        flushed: &Flushed,
     ) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
         let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
+        let ticket = flushed.tickets.get(name);
         if let Some(ticket) = ticket {
             describe::consistent_to(&mut info, ticket);
+        }
+        if let Some(cluster) = &flushed.cluster {
+            describe::consistent_to_cluster(&mut info, cluster)?;
         }
         if self.task.content == Content::SchemaOnly {
             return Ok((info, Vec::new()));
         }
         let root = &self.task.milvus.store.prefix;
         let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket).await?;
-        let found = match ticket.and_then(|ticket| ticket.flush_ts) {
-            Some(flush_ts) => segments::without_later_deletes(self.source.as_ref(), found, flush_ts).await?,
-            None => found,
+        let found = match info.backup_timestamp {
+            0 => found,
+            flush_ts => segments::without_later_deletes(self.source.as_ref(), found, flush_ts).await?,
         };
         let copies = segments::record(&mut info, &self.artifact.keys, found);
         Ok((info, copies))
@@ -204,7 +239,12 @@ impl Backup<'_> {
         Ok(moved)
     }
 
-    async fn info(&self, collections: Vec<CollectionBackupInfo>) -> Result<BackupInfo, EngineError> {
+    async fn info(
+        &self,
+        collections: Vec<CollectionBackupInfo>,
+        cluster: Option<ClusterFlush>,
+    ) -> Result<BackupInfo, EngineError> {
+        let cluster = cluster.unwrap_or_default();
         let mut databases = BTreeMap::new();
         for collection in &collections {
             databases.entry(collection.db_name.clone()).or_insert(collection.db_id);
@@ -227,6 +267,13 @@ impl Backup<'_> {
             collection_backups: collections,
             milvus_version: self.milvus.version().text.clone(),
             database_backups: described,
+            flush_all_msgs_base64: cluster
+                .messages
+                .into_iter()
+                .map(|(channel, message)| (channel, STANDARD.encode(message)))
+                .collect(),
+            control_channel_name: cluster.control_channel,
+            physical_channel_names: cluster.channels,
             ..BackupInfo::default()
         })
     }
@@ -267,8 +314,13 @@ fn recovery_point(info: &BackupInfo) -> Option<Timestamp> {
     points?.into_iter().min()
 }
 
-fn summary(info: &BackupInfo, records: &[ObjectRecord], copied: u64, task: &BackupTask) -> Summary {
-    let mut warnings = Vec::new();
+fn summary(
+    info: &BackupInfo,
+    records: &[ObjectRecord],
+    copied: u64,
+    task: &BackupTask,
+    mut warnings: Vec<String>,
+) -> Summary {
     if task.flush == Flush::Skip {
         warnings.push("flush was skipped: rows that were still in memory are not in the backup".to_owned());
     }

@@ -20,7 +20,8 @@ use jiff::Timestamp;
 
 use self::import::{Ended, Request};
 use self::ledger::{Ledger, Step};
-use self::plan::{Action, Item};
+use self::plan::{Action, BatchKind, Item, Route};
+use self::rows::Expected;
 use super::artifact::{Artifact, Contents};
 use super::copy;
 use super::error::{EngineError, bounded, named};
@@ -30,15 +31,17 @@ use super::select::{Name, select};
 use super::task::{
     Content, OnConflict, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION, VerifyRestore,
 };
-use super::{connect, preflight};
+use super::{access, connect, preflight};
 use crate::exit::Class;
-use crate::milvus::Milvus;
+use crate::milvus::{Gate, Milvus};
 use crate::storage::ObjectMeta;
 
 /// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded.
 const COLLECTIONS: usize = 4;
-/// Import jobs of one collection asked for at once; a 2.3 server queues at most 32 in all.
+/// Import jobs of one collection asked for at once; a 2.3 server queues at most 32 in all ...
 const JOBS: usize = 4;
+/// ... and later ones 1,024, which wait for sorting most of their time (milvus-newer.md 3).
+const LATER_JOBS: usize = 32;
 /// Collections of the target that are asked for flushed rows, to prove the settings of its bucket by them.
 const LOOKED_AT: usize = 50;
 /// A server that is there answers sooner; one that took longer was just starting.
@@ -54,6 +57,9 @@ struct Restore<'a> {
     artifact: &'a Artifact,
     origin: &'a staging::Origin,
     ledger: &'a Ledger<'a>,
+    route: Route,
+    /// Users and the like that could not be restored, and properties of databases.
+    warnings: std::sync::Mutex<Vec<String>>,
 }
 
 /// What a restored collection amounted to.
@@ -86,7 +92,18 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
     target_store.list_page(&preflight::root(&task.target.store.prefix), None).await?;
     let origin = staging::origin(&artifact, target_store, &run.uid);
     let ledger = Ledger::open(artifact.store(), artifact.keys.restore_ledger(&run.uid), run).await?;
-    let restore = Restore { task, counters, milvus: &milvus, artifact: &artifact, origin: &origin, ledger: &ledger };
+    preflight::version(milvus.version())?;
+    let route = route(&milvus).await;
+    let restore = Restore {
+        task,
+        counters,
+        milvus: &milvus,
+        artifact: &artifact,
+        origin: &origin,
+        ledger: &ledger,
+        route,
+        warnings: std::sync::Mutex::default(),
+    };
     let listed = match task.content {
         Content::Full => artifact.listed().await?,
         Content::SchemaOnly => Vec::new(),
@@ -106,6 +123,14 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
             Err(error)
         }
     }
+}
+
+/// The fastest import this server has.
+async fn route(milvus: &Milvus) -> Route {
+    if !milvus.version().has(Gate::ImportJobs) {
+        return Route::Partitions;
+    }
+    if milvus.has_import_jobs().await { Route::Jobs } else { Route::Segments }
 }
 
 /// The artifact must be the one that was pinned.
@@ -159,9 +184,15 @@ impl Restore<'_> {
             else {
                 continue;
             };
-            supported(&source, info, self.milvus)?;
+            if action != Action::Skip
+                && let Some(why) = plan::refusal(info, self.milvus.version())
+            {
+                return Err(preflight::unsupported(format!("collection {source} {why}; nothing was touched")));
+            }
             let batches = match self.task.content {
-                Content::Full => plan::batches(info, &self.artifact.keys, self.milvus.version(), &strays),
+                Content::Full => {
+                    plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), &strays)
+                }
                 Content::SchemaOnly => Vec::new(),
             };
             items.push(Item { source, target, action, info: info.clone(), batches });
@@ -208,6 +239,10 @@ impl Restore<'_> {
     async fn carry_out(&self, contents: &Contents, items: &[Item]) -> Result<Report, EngineError> {
         self.ledger.take().await?;
         self.databases(contents, items).await?;
+        if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
+            self.counters.touched();
+            self.warn(access::restore(self.milvus, recorded).await?);
+        }
         self.counters.enter(Stage::CopyingData);
         let outcomes: Vec<(&Item, Result<Outcome, EngineError>)> = stream::iter(items)
             .map(|item| async move { (item, self.collection(item).await) })
@@ -247,7 +282,14 @@ impl Restore<'_> {
         }
         self.counters.touched();
         self.ledger.change(|record| record.databases.extend(wanted.keys().cloned())).await?;
-        create::databases(self.milvus, &wanted).await
+        self.warn(create::databases(self.milvus, &wanted).await?);
+        Ok(())
+    }
+
+    fn warn(&self, warnings: Vec<String>) {
+        if let Ok(mut all) = self.warnings.lock() {
+            all.extend(warnings);
+        }
     }
 
     /// One collection from wherever the ledger says it is, to its counted rows.
@@ -257,17 +299,20 @@ impl Restore<'_> {
             return Ok(Outcome::default());
         }
         let full = self.task.content == Content::Full;
-        let live = if full { rows::live(self.artifact, item).await? } else { BTreeMap::new() };
+        let expected = match full {
+            true => rows::expected(self.artifact, item, self.counted_to(item)).await?,
+            false => Expected::default(),
+        };
         loop {
             self.prepare(item).await?;
-            let imported = match self.import(item, &live).await? {
+            let imported = match self.import(item, &expected).await? {
                 Ok(rows) => rows,
                 Err(reason) => {
                     self.start_over(item, &reason).await?;
                     continue;
                 }
             };
-            let outcome = self.finish(item, &live, imported).await?;
+            let outcome = self.finish(item, &expected, imported).await?;
             self.ledger.step(&item.target, Step::Done).await?;
             self.counters.collections(1);
             return Ok(outcome);
@@ -296,30 +341,72 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// All import jobs; answers the rows the server says it imported, or why it gave one up.
-    async fn import(&self, item: &Item, live: &BTreeMap<i64, u64>) -> Result<Result<u64, String>, EngineError> {
+    /// The recovery point of a collection, where rows beyond it are to be left out.
+    fn cut(&self, item: &Item) -> Option<u64> {
+        Some(item.info.backup_timestamp).filter(|timestamp| self.task.cut_to_recovery_point && *timestamp != 0)
+    }
+
+    /// The same as the server draws the line: where it wants milliseconds, everything of the last one is in.
+    fn counted_to(&self, item: &Item) -> Option<u64> {
+        let exact = self.milvus.version().has(Gate::HybridImportBounds);
+        self.cut(item).map(|cut| if exact { cut } else { cut | ((1 << 18) - 1) })
+    }
+
+    /// All import jobs; answers the rows the collection has then by what the server says, or why it gave a job up.
+    async fn import(&self, item: &Item, expected: &Expected) -> Result<Result<u64, String>, EngineError> {
+        if let Some(reason) = self.planned_otherwise(item).await {
+            return Ok(Err(reason));
+        }
         if self.origin.staged && !item.batches.is_empty() {
             let prefix = self.origin.prefix.clone();
             self.ledger.change(|record| record.staging = Some(prefix)).await?;
             let concurrency = self.task.limits.concurrency.map_or(copy::DEFAULT_CONCURRENCY, |bound| bound as usize);
             staging::stage(self.artifact, self.origin, item, concurrency, self.ledger).await?;
         }
-        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> = stream::iter(&item.batches)
-            .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })
-            .buffer_unordered(JOBS)
-            .collect()
-            .await;
+        let mut total = 0;
+        for kind in [BatchKind::Rows, BatchKind::Deletes, BatchKind::DeletesOfAll] {
+            match self.import_kind(item, expected, kind).await? {
+                Err(reason) => return Ok(Err(reason)),
+                Ok(rows) if kind == BatchKind::Rows => total += rows,
+                Ok(_) => {}
+            }
+        }
+        let deletes = item.batches.iter().any(|batch| batch.kind != BatchKind::Rows);
+        // The deletes are all in, as their jobs have told: what they leave is known from the files.
+        Ok(Ok(if deletes { *expected.live.end() } else { total }))
+    }
+
+    /// Jobs of one kind at once; answers what the server says it imported, or why it gave one up.
+    async fn import_kind(
+        &self,
+        item: &Item,
+        expected: &Expected,
+        kind: BatchKind,
+    ) -> Result<Result<u64, String>, EngineError> {
+        let at_once = if self.route == Route::Partitions { JOBS } else { LATER_JOBS };
+        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> =
+            stream::iter(item.batches.iter().filter(|batch| batch.kind == kind))
+                .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })
+                .buffer_unordered(at_once)
+                .collect()
+                .await;
         let mut total = 0;
         let mut lost = None;
         for job in jobs {
             match job? {
                 (_, Ended::Failed(reason)) => lost = Some(reason),
                 (batch, Ended::Rows(rows)) => {
-                    let expected: u64 = batch.segments.iter().filter_map(|segment| live.get(segment)).sum();
-                    if rows != expected && self.task.verify == VerifyRestore::RowCounts {
+                    let wanted = expected.of(&batch.segments);
+                    if !wanted.contains(&rows) && self.answers_count(kind) {
                         return Err(EngineError::RowCountMismatch(format!(
-                            "{rows} rows were imported into partition {} of {}, the backup has {expected}",
-                            batch.partition, item.target
+                            "{rows} {} were imported into {} of {}, the backup has {}",
+                            if kind == BatchKind::Rows { "rows" } else { "deletes" },
+                            match batch.partition.as_str() {
+                                "" => "all partitions".to_owned(),
+                                partition => format!("partition {partition}"),
+                            },
+                            item.target,
+                            rows::told(&wanted)
                         )));
                     }
                     total += rows;
@@ -329,17 +416,64 @@ impl Restore<'_> {
         Ok(lost.map_or(Ok(total), Err))
     }
 
+    /// Whether a job's count is proof. What 2.4 answers for deletes has not been seen.
+    fn answers_count(&self, kind: BatchKind) -> bool {
+        self.task.verify == VerifyRestore::RowCounts
+            && (kind == BatchKind::Rows || self.milvus.version().since((2, 5, 0)))
+    }
+
+    /// Jobs of an earlier attempt that this one would cut otherwise (the server was upgraded, or REST came or went): none of
+    /// them can be told from ours, so the collection is made anew.
+    async fn planned_otherwise(&self, item: &Item) -> Option<String> {
+        let begun = self.ledger.entry(&item.target).await?.imports;
+        let planned: HashSet<String> =
+            item.batches.iter().map(|batch| self.identity(batch)).collect();
+        let strange = begun.iter().find(|import| !planned.contains(&import.directory))?;
+        Some(format!("an earlier attempt began to import {} in another way", strange.directory))
+    }
+
+    fn identity(&self, batch: &plan::Batch) -> String {
+        format!("{}{}", self.origin.prefix, batch.identity())
+    }
+
     async fn job(&self, item: &Item, batch: &plan::Batch) -> Result<Ended, EngineError> {
         let key = |path: &String| format!("{}{path}", self.origin.prefix);
+        let directories = batch.directories.iter().map(|directory| {
+            let mut paths = vec![key(&directory.first)];
+            match (&directory.deletes, self.route) {
+                (Some(deletes), _) => paths.push(key(deletes)),
+                // gRPC wants both paths, REST only those that are there.
+                (None, Route::Partitions | Route::Segments) if batch.kind == BatchKind::Rows => {
+                    paths.push(String::new());
+                }
+                (None, _) => {}
+            }
+            paths
+        });
         let request = Request {
             name: &item.target,
+            route: self.route,
             partition: &batch.partition,
-            inserts: key(&batch.inserts),
-            deletes: batch.deletes.as_ref().map(key).unwrap_or_default(),
+            identity: self.identity(batch),
+            files: directories.collect(),
+            options: self.options(item, batch),
             bytes: batch.bytes,
             objects: batch.objects,
         };
         import::carry(self.milvus, self.ledger, &request, self.counters).await
+    }
+
+    /// Options of a job (milvus-backup.md 4.7, milvus-newer.md 2).
+    fn options(&self, item: &Item, batch: &plan::Batch) -> Vec<(String, String)> {
+        let sort = if batch.kind == BatchKind::Rows { "backup" } else { "l0_import" };
+        let mut options = vec![(sort.to_owned(), "true".to_owned()), ("skip_disk_quota_check".to_owned(), "true".to_owned())];
+        if batch.storage_version > 1 {
+            options.push(("storage_version".to_owned(), batch.storage_version.to_string()));
+        }
+        if let Some(cut) = self.cut(item) {
+            options.push(("end_ts".to_owned(), self.milvus.version().import_bound(cut).to_string()));
+        }
+        options
     }
 
     /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
@@ -354,31 +488,34 @@ impl Restore<'_> {
             .change(|record| {
                 let entry = record.entry_mut(&item.target);
                 entry.step = Step::Creating;
-                entry.imports.clear();
+                entry.abandon();
                 entry.restarts += 1;
             })
             .await
     }
 
-    async fn finish(&self, item: &Item, live: &BTreeMap<i64, u64>, imported: u64) -> Result<Outcome, EngineError> {
+    async fn finish(&self, item: &Item, expected: &Expected, imported: u64) -> Result<Outcome, EngineError> {
         self.ledger.step(&item.target, Step::Imported).await?;
         finish::indexes(self.milvus, item, self.task.indexes).await?;
         let warnings = finish::aliases(self.milvus, item).await?;
         let whole = finish::load(self.milvus, item, self.task).await?;
-        let expected = finish::total(live);
+        let wanted = &expected.live;
         if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
-            return Ok(Outcome { expected, actual: imported, warnings });
+            return Ok(Outcome { expected: *wanted.end(), actual: imported, warnings });
         }
         let actual = match whole {
-            true => finish::count(self.milvus, item, expected).await?,
+            true => finish::count(self.milvus, item, wanted).await?,
             false => imported,
         };
-        if actual != expected {
+        if !wanted.contains(&actual) {
             return Err(EngineError::RowCountMismatch(format!(
-                "{} has {actual} rows after the restore, the backup has {expected}",
-                item.target
+                "{} has {actual} rows after the restore, the backup has {}",
+                item.target,
+                rows::told(wanted)
             )));
         }
+        // Within a range, what was counted is what is known.
+        let expected = if wanted.start() == wanted.end() { *wanted.end() } else { actual };
         Ok(Outcome { expected, actual, warnings })
     }
 
@@ -430,8 +567,10 @@ impl Restore<'_> {
         let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
         let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
         let created = self.ledger.read().await.entries.len() as u64;
-        let mut warnings: Vec<String> =
-            done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)).collect();
+        let mut warnings: Vec<String> = self.warnings.lock().map(|all| all.clone()).unwrap_or_default();
+        warnings.extend(
+            done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)),
+        );
         let skipped: Vec<String> =
             items.iter().filter(|item| item.action == Action::Skip).map(|item| item.target.to_string()).collect();
         if !skipped.is_empty() {
@@ -461,33 +600,4 @@ impl Restore<'_> {
             ..Report::default()
         }
     }
-}
-
-/// What this target can take.
-fn supported(name: &Name, info: &crate::manifest::CollectionBackupInfo, milvus: &Milvus) -> Result<(), EngineError> {
-    if info.segments().any(|segment| segment.is_l0) {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!(
-                "collection {name} has delete-only segments, which Milvus {} cannot import through this version",
-                milvus.version().text
-            ),
-        });
-    }
-    if let Some(field) = plan::misnumbered(info) {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!(
-                "field {field} of collection {name} has an id that a new collection would not give it (fields were added or \
-                 dropped later), so its data would not be found"
-            ),
-        });
-    }
-    if info.snapshot_backup.is_some() {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!("collection {name} is a snapshot of Milvus 3.0, which this version cannot restore"),
-        });
-    }
-    Ok(())
 }

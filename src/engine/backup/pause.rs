@@ -1,0 +1,90 @@
+//! Keeps Milvus' garbage collection from taking away what is being copied.
+//!
+//! In short leases that are renewed while the backup works and ended on every orderly exit, cancelled ones included. A run
+//! that is killed leaves one that ends by itself. Nothing here is fatal: a backup without a pause is a good backup, or one
+//! that finds an object gone and is tried again.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::milvus::{Gate, GcPause, ManagementError, Milvus};
+
+/// One lease.
+const LEASE: Duration = Duration::from_secs(600);
+/// Time between two leases.
+const RENEW: Duration = Duration::from_secs(240);
+
+/// The pause of one run.
+#[derive(Debug, Default)]
+pub struct Pause {
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    milvus: Milvus,
+    /// The newest last.
+    pauses: Vec<GcPause>,
+}
+
+impl Pause {
+    /// Begins; answers a warning where that did not work although the server's version has it.
+    pub async fn begin(&self, milvus: &Milvus) -> Option<String> {
+        if !milvus.version().has(Gate::PauseGc) {
+            return None;
+        }
+        match milvus.pause_gc(LEASE).await {
+            Ok(pause) => {
+                *self.lock() = Some(Held { milvus: milvus.clone(), pauses: vec![pause] });
+                None
+            }
+            Err(error) => Some(format!("garbage collection was not paused during the backup: {error}")),
+        }
+    }
+
+    /// Renews the lease for as long as it is polled. May be dropped at any point: what it holds is never unknown to
+    /// [`Pause::end`].
+    pub async fn keep(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            let Some(milvus) = self.lock().as_ref().map(|held| held.milvus.clone()) else { continue };
+            match milvus.pause_gc(LEASE).await {
+                Ok(next) => {
+                    let old = self.renewed(next);
+                    for pause in &old {
+                        log(milvus.resume_gc(pause).await);
+                    }
+                }
+                Err(error) => tracing::warn!("the pause of garbage collection was not renewed: {error}"),
+            }
+        }
+    }
+
+    /// Notes the new lease; answers those to end. Without tickets a resume would end the new one too.
+    fn renewed(&self, next: GcPause) -> Vec<GcPause> {
+        let mut held = self.lock();
+        let Some(held) = held.as_mut() else { return Vec::new() };
+        let tickets = next.has_ticket();
+        let old = std::mem::replace(&mut held.pauses, vec![next]);
+        if tickets { old } else { Vec::new() }
+    }
+
+    /// Ends what is held.
+    pub async fn end(&self) {
+        let Some(Held { milvus, pauses }) = self.lock().take() else { return };
+        for pause in &pauses {
+            log(milvus.resume_gc(pause).await);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(outcome: Result<(), ManagementError>) {
+    if let Err(error) = outcome {
+        tracing::warn!("{error}; it goes on by itself within {} s", LEASE.as_secs());
+    }
+}
