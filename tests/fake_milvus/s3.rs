@@ -5,16 +5,23 @@ use futures::TryStreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use milvus_backup_operator::storage::memory::MemoryService;
 use milvus_backup_operator::storage::{Condition, ObjectRef, Store, StoreError, Written};
+use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
+/// The one login.
+pub const ACCESS_KEY: &str = "AKEXAMPLE";
+pub const SECRET_KEY: &str = "secret-example";
+
 /// Starts serving; answers `http://127.0.0.1:port`. Ends with the runtime of the test.
 pub async fn serve(buckets: MemoryService) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let service = S3ServiceBuilder::new(Buckets(buckets)).build();
+    let mut builder = S3ServiceBuilder::new(Buckets(buckets));
+    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    let service = builder.build();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let service = service.clone();

@@ -62,8 +62,11 @@ pub async fn of(
     let mut pauses =
         crate::engine::patience::Pauses::new(std::time::Duration::from_millis(200), std::time::Duration::from_secs(2));
     let mut missing = Vec::new();
+    // From 2.4.0 on there are delete-only segments, from 2.4.7 on they are told as such.
+    let untold = milvus.version().has(Gate::DeleteSegments) && !milvus.version().has(Gate::SegmentLevel);
     for _ in 0..TRIES {
-        let segments = consistent(patient(|| milvus.segments(&name.database, &name.collection)).await?, ticket);
+        let segments = patient(|| milvus.segments(&name.database, &name.collection)).await?;
+        let segments = consistent(segments, ticket, untold);
         let segments = of_known_partitions(milvus, &name, info, segments).await?;
         if let Some(segment) = segments.iter().find(|segment| segment.storage_version > STORAGE_VERSION) {
             return Err(crate::engine::preflight::unsupported(format!(
@@ -77,12 +80,7 @@ pub async fn of(
             // Compaction took a segment between the two questions.
             Exact::Vanished(segments) => Err(segments),
             Exact::Known(files) => named_files(segments, logs, files),
-            Exact::Unknown => {
-                // From 2.4.0 on there are delete-only segments, from 2.4.7 on they are told as such.
-                let untold =
-                    milvus.version().has(Gate::DeleteSegments) && !milvus.version().has(Gate::SegmentLevel);
-                assign(segments, logs, untold)
-            }
+            Exact::Unknown => assign(segments, logs, untold),
         };
         match assigned {
             Ok(found) => return Ok(found),
@@ -105,10 +103,10 @@ pub async fn of(
 /// with it a key would come back twice. Where compaction has replaced some of the flush's segments, everything flushed is
 /// taken, because nothing tells the successor from a newcomer. A flush names no delete-only segments: they are all kept,
 /// and what came later is left out of them by its timestamps.
-fn consistent(segments: Vec<Segment>, ticket: Option<&FlushTicket>) -> Vec<Segment> {
+fn consistent(segments: Vec<Segment>, ticket: Option<&FlushTicket>, untold_deletes: bool) -> Vec<Segment> {
     let flushed: Vec<Segment> = segments.into_iter().filter(|segment| segment.state == SegmentState::Flushed).collect();
     let Some(ticket) = ticket else { return flushed };
-    let deletes = |segment: &Segment| segment.level == SegmentLevel::L0 || segment.partition_id == ALL_PARTITIONS;
+    let deletes = |segment: &Segment| says_deletes_only(segment) || (untold_deletes && segment.rows == 0);
     let own: BTreeSet<i64> = ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids).copied().collect();
     let there: BTreeSet<i64> = flushed.iter().map(|segment| segment.id).collect();
     if own.is_subset(&there) {
@@ -393,7 +391,7 @@ mod tests {
     fn a_segment_that_was_filled_after_the_flush_is_left_out() {
         let ticket = FlushTicket { segment_ids: vec![7], flushed_segment_ids: vec![8], ..FlushTicket::default() };
         let now = vec![segment(7, 5), segment(8, 5), segment(9, 5)];
-        assert_eq!(ids(&consistent(now, Some(&ticket))), [7, 8]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7, 8]);
     }
 
     #[test]
@@ -401,7 +399,7 @@ mod tests {
         let ticket = FlushTicket { segment_ids: vec![7], flushed_segment_ids: vec![8], ..FlushTicket::default() };
         let growing = Segment { state: SegmentState::Growing, ..segment(10, 5) };
         let now = vec![segment(8, 5), segment(9, 5), growing];
-        assert_eq!(ids(&consistent(now, Some(&ticket))), [8, 9]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [8, 9]);
     }
 
     #[test]
@@ -431,7 +429,15 @@ mod tests {
     fn delete_only_segments_are_kept_although_no_flush_names_them() {
         let ticket = FlushTicket { segment_ids: vec![7], ..FlushTicket::default() };
         let now = vec![segment(7, 5), segment(9, 5), deletes(10, SegmentLevel::L0)];
-        assert_eq!(ids(&consistent(now, Some(&ticket))), [7, 10]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7, 10]);
+    }
+
+    #[test]
+    fn a_segment_without_rows_is_kept_where_levels_are_not_told() {
+        let ticket = FlushTicket { segment_ids: vec![7], ..FlushTicket::default() };
+        let now = vec![segment(7, 5), segment(9, 5), Segment { level: SegmentLevel::Legacy, ..segment(10, 0) }];
+        assert_eq!(ids(&consistent(now.clone(), Some(&ticket), true)), [7, 10]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7]);
     }
 
     #[test]
