@@ -6,8 +6,8 @@ mod fake_milvus;
 
 use std::time::Duration;
 
-use fake_milvus::Lies;
 use fake_milvus::site::{Site, Version, done, refused, same, schema};
+use fake_milvus::world::Lies;
 use milvus_backup_operator::engine::progress::Counters;
 use milvus_backup_operator::engine::task::{Run, TASK_VERSION, Task, Work};
 use milvus_backup_operator::exit::Class;
@@ -193,13 +193,20 @@ async fn a_stopped_backup_lets_garbage_collection_go_on() {
 async fn an_attempt_that_finds_jobs_of_another_cut_makes_the_collection_anew() {
     let site = Site::filled((2, 6, 18)).await;
     done(&site.backup().await);
-    // The first attempt has no REST and its answers are lost until it is given up.
-    let lies = Lies { no_rest: true, failing_imports: vec!["disk full"; 9], ..Lies::default() };
-    site.target.world().await.lies = lies;
-    let mut task = site.restore_task();
-    task.cleanup_on_failure = false;
-    let report = site.run(Work::Restore(Box::new(task)), 1).await;
-    assert!(!report.ok);
+    // The first attempt has no REST, and is stopped in the middle of its imports.
+    site.target.world().await.lies.no_rest = true;
+    let (cancel, counters) = (CancellationToken::new(), Counters::default());
+    let run = Run { uid: "restore-1".into(), namespace: String::new(), name: String::new(), attempt: 1 };
+    let task = Task { version: TASK_VERSION, run, work: Work::Restore(Box::new(site.restore_task())) };
+    let stop = async {
+        while site.target.calls("GetImportState").await == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        cancel.cancel();
+    };
+    let work = milvus_backup_operator::engine::run(&task, &counters, &cancel);
+    let (report, ()) = tokio::join!(work, stop);
+    assert_eq!(report.class, Some(Class::Cancelled), "{}", report.message);
     site.target.world().await.lies = Lies::default();
     done(&site.run(Work::Restore(Box::new(site.restore_task())), 2).await);
     restored_whole(&site).await;

@@ -343,3 +343,35 @@ async fn a_field_no_server_would_number_so_is_refused() {
     done(&site.backup().await);
     refused(&site.restore().await, "UnsupportedVersion", "field later");
 }
+
+#[rstest]
+#[case((2, 4, 5), 1, true)]
+#[case((2, 3, 5), 0, false)]
+#[tokio::test]
+async fn properties_of_a_database_come_back_on_older_servers_as_far_as_they_can(
+    #[case] to: Version,
+    #[case] kept: usize,
+    #[case] quiet: bool,
+) {
+    let site = Site::new((2, 4, 15), to).await;
+    {
+        let mut world = site.source.world().await;
+        world.databases.insert("shop".into(), (7, vec![pair("database.replica.number", "2")]));
+        world.create_collection("shop", "plain", schema(false), (1, 0, 0), vec![]).unwrap();
+        world.insert("shop", "plain", "_default", 0..3);
+    }
+    done(&site.backup().await);
+    let report = site.restore().await;
+    done(&report);
+    assert_eq!(site.target.world().await.databases["shop"].1.len(), kept);
+    assert_eq!(report.summary.warnings.is_empty(), quiet, "{:?}", report.summary.warnings);
+}
+
+#[tokio::test]
+async fn an_encrypted_database_is_refused_because_its_key_would_be_missing() {
+    let site = Site::filled((2, 6, 18)).await;
+    let key = vec![pair("cipher.ezID", "3"), pair("cipher.key", "k")];
+    site.source.world().await.databases.get_mut("shop").unwrap().1 = key;
+    refused(&site.backup().await, "Rejected", "database shop is encrypted");
+    assert_eq!(site.source.calls("Flush").await, 0);
+}

@@ -3,7 +3,8 @@
 //! Every answer is modelled on what real 2.3.5, 2.5.27 and 2.6.18 servers said, or on the contract of the version; the comment
 //! beside it tells which: `seen` means on a real server (real-milvus.md, milvus-newer.md), `contract` the published messages
 //! (milvus-wire.md). Calls a version does not have answer UNIMPLEMENTED, as real servers do. It keeps real log files in its
-//! bucket, so what was restored is read back from bytes. It also lies: see [`Lies`].
+//! bucket, so what was restored is read back from bytes. It also lies: see
+//! [`world::Lies`].
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -12,7 +13,7 @@ mod rest;
 mod rpc;
 pub mod s3;
 pub mod site;
-mod world;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use milvus_backup_operator::storage::memory::MemoryService;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 
-pub use world::{Lies, ROOT, World};
+use world::World;
 
 /// A running server.
 #[derive(Clone)]

@@ -15,7 +15,8 @@ use milvus_backup_operator::storage::memory::MemoryService;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{FakeMilvus, ROOT, s3};
+use super::world::ROOT;
+use super::{FakeMilvus, s3};
 
 /// Version of a server.
 pub type Version = (u64, u64, u64);

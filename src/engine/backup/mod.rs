@@ -10,7 +10,7 @@ mod pause;
 mod segments;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -140,10 +140,25 @@ impl Backup<'_> {
         let sampled: Vec<(Name, i64)> =
             names.iter().filter_map(|name| ids.get(name).map(|id| (name.clone(), *id))).collect();
         self.counters.plan(names.len() as u64, 0, 0);
+        self.unencrypted(&names).await?;
         if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
         Ok(names)
+    }
+
+    /// Files of an encrypted database are of no use without its key, and the key is not backed up.
+    async fn unencrypted(&self, names: &[Name]) -> Result<(), EngineError> {
+        let databases: BTreeSet<&str> = names.iter().map(|name| name.database.as_str()).collect();
+        for database in databases {
+            let Some(found) = patient(|| self.milvus.describe_database(database)).await? else { return Ok(()) };
+            if found.properties.iter().any(|(key, value)| key == "cipher.ezID" && !value.is_empty()) {
+                return Err(EngineError::Rejected(format!(
+                    "database {database} is encrypted, and its key cannot be backed up by this version: exclude it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     async fn flush(&self, names: &[Name]) -> Result<Flushed, EngineError> {

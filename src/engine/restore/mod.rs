@@ -36,8 +36,12 @@ use crate::exit::Class;
 use crate::milvus::{Gate, Milvus};
 use crate::storage::ObjectMeta;
 
-/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded.
+/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded ...
 const COLLECTIONS: usize = 4;
+/// ... and more where jobs wait for sorting most of their time.
+const LATER_COLLECTIONS: usize = 16;
+/// Segments read at once to know their rows, over all collections. Each holds its keys and timestamps in memory.
+const READERS: usize = 4;
 /// Import jobs of one collection asked for at once; a 2.3 server queues at most 32 in all ...
 const JOBS: usize = 4;
 /// ... and later ones 1,024, which wait for sorting most of their time (milvus-newer.md 3).
@@ -58,6 +62,7 @@ struct Restore<'a> {
     origin: &'a staging::Origin,
     ledger: &'a Ledger<'a>,
     route: Route,
+    readers: tokio::sync::Semaphore,
     /// Users and the like that could not be restored, and properties of databases.
     warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -102,6 +107,7 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
         origin: &origin,
         ledger: &ledger,
         route,
+        readers: tokio::sync::Semaphore::new(READERS),
         warnings: std::sync::Mutex::default(),
     };
     let listed = match task.content {
@@ -184,6 +190,14 @@ impl Restore<'_> {
             else {
                 continue;
             };
+            let database = contents.info.database_backups.iter().find(|one| one.db_name == source.database);
+            if database.is_some_and(|database| !database.ezk.is_empty()) {
+                return Err(EngineError::Rejected(format!(
+                    "database {} of the backup is encrypted, which this version cannot restore: exclude it; nothing was \
+                     touched",
+                    source.database
+                )));
+            }
             if action != Action::Skip
                 && let Some(why) = plan::refusal(info, self.milvus.version())
             {
@@ -246,7 +260,7 @@ impl Restore<'_> {
         self.counters.enter(Stage::CopyingData);
         let outcomes: Vec<(&Item, Result<Outcome, EngineError>)> = stream::iter(items)
             .map(|item| async move { (item, self.collection(item).await) })
-            .buffer_unordered(COLLECTIONS)
+            .buffer_unordered(if self.route == Route::Jobs { LATER_COLLECTIONS } else { COLLECTIONS })
             .collect()
             .await;
         let mut done = Vec::new();
@@ -300,7 +314,7 @@ impl Restore<'_> {
         }
         let full = self.task.content == Content::Full;
         let expected = match full {
-            true => rows::expected(self.artifact, item, self.counted_to(item)).await?,
+            true => rows::expected(self.artifact, item, self.counted_to(item), &self.readers).await?,
             false => Expected::default(),
         };
         loop {

@@ -148,6 +148,8 @@ pub fn actions(
 /// Segments of one REST job, below the server's default bound of 1,024 files a request
 /// (`dataCoord.import.maxImportFileNumPerReq`), and its value in older configurations, 256.
 const SEGMENTS_OF_JOB: usize = 256;
+/// Bytes of one REST job: what is lost when a server gives one up.
+const BYTES_OF_JOB: u64 = 32 << 30;
 
 /// The import jobs of a collection, in the order of their kinds: as few as the server can take. 2.3 works tasks off one after
 /// another at about 2 s each, and takes a whole partition in one; a partition with strays is imported segment by segment
@@ -236,7 +238,7 @@ fn joined(batches: Vec<Batch>, together: usize) -> Vec<Batch> {
     let mut jobs: Vec<Batch> = Vec::new();
     for batch in batches {
         match jobs.last_mut() {
-            Some(job) if job.directories.len() < together => {
+            Some(job) if job.directories.len() < together && job.bytes + batch.bytes <= BYTES_OF_JOB => {
                 job.directories.extend(batch.directories);
                 job.segments.extend(batch.segments);
                 job.bytes += batch.bytes;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 
 use super::plan::Item;
 use crate::engine::artifact::Artifact;
@@ -16,8 +17,8 @@ use crate::manifest::backup_info::ALL_PARTITIONS;
 use crate::manifest::binlog::{self, BinlogError, Key};
 use crate::manifest::{CollectionBackupInfo, LogKey, SegmentBackupInfo};
 
-/// Segments read at once. Each holds its keys and timestamps in memory.
-const READERS: usize = 2;
+/// Segments of one collection looked at together; how many are read at once is the restore's bound.
+const TOGETHER: usize = 4;
 /// Field of the row timestamps (milvus-backup.md 3.1).
 const TIMESTAMP_FIELD: i64 = 1;
 
@@ -59,11 +60,16 @@ pub fn told(range: &RangeInclusive<u64>) -> String {
     }
 }
 
-/// What is expected. Rows newer than `cut`, a hybrid timestamp, are not counted.
+/// What is expected. Rows newer than `cut`, a hybrid timestamp, are not counted. `readers` bounds what is in memory.
 ///
 /// # Errors
 /// An unreadable object, by name.
-pub async fn expected(artifact: &Artifact, item: &Item, cut: Option<u64>) -> Result<Expected, EngineError> {
+pub async fn expected(
+    artifact: &Artifact,
+    item: &Item,
+    cut: Option<u64>,
+    readers: &Semaphore,
+) -> Result<Expected, EngineError> {
     let info = &item.info;
     let mut expected = Expected::default();
     let mut apart: BTreeMap<i64, Deletes> = BTreeMap::new();
@@ -76,10 +82,12 @@ pub async fn expected(artifact: &Artifact, item: &Item, cut: Option<u64>) -> Res
     let counted: Vec<(i64, RangeInclusive<u64>, RangeInclusive<u64>)> =
         stream::iter(info.segments().filter(|segment| !segment.is_l0))
             .map(|segment| async move {
+                // Never closed; without a permit the work goes on unbounded rather than not at all.
+                let _permit = readers.acquire().await.ok();
                 let (imported, live) = live_in(artifact, info, segment, apart, cut).await?;
                 Ok::<_, EngineError>((segment.segment_id, imported, live))
             })
-            .buffer_unordered(READERS)
+            .buffer_unordered(TOGETHER)
             .try_collect()
             .await?;
     expected.live = sum(counted.iter().map(|(_, _, live)| live));
