@@ -232,3 +232,40 @@ async fn a_damaged_delete_is_found_before_anything_is_made() {
     refused(&site.restore().await, "Damaged", "was replaced");
     assert!(site.target.world().await.collections.is_empty());
 }
+
+#[rstest]
+#[case((2, 4, 15))]
+#[case((2, 5, 27))]
+#[case((2, 6, 18))]
+#[tokio::test]
+async fn upserts_after_the_flush_are_not_in_the_backup_though_segments_were_sorted_meanwhile(#[case] version: Version) {
+    let site = Site::filled(version).await;
+    let docs = site.source.rows("shop", "docs").await;
+    site.source.world().await.lies.busy_writer = Some(("shop", "docs", 20..30));
+    let report = site.backup().await;
+    done(&report);
+    assert!(report.summary.warnings.is_empty(), "{:?}", report.summary.warnings);
+    done(&site.restore().await);
+    same(&site.target.rows("shop", "docs").await, &docs);
+}
+
+#[tokio::test]
+async fn rows_that_compaction_mixed_with_later_ones_are_told_and_can_be_cut_off() {
+    let site = Site::new((2, 6, 18), (2, 6, 18)).await;
+    {
+        let mut world = site.source.world().await;
+        world.create_collection("default", "plain", schema(false), (1, 0, 0), vec![]).unwrap();
+        world.insert("default", "plain", "_default", 0..40);
+        world.lies.busy_writer = Some(("default", "plain", 20..30));
+        world.lies.joined = true;
+    }
+    let plain = site.source.rows("default", "plain").await;
+    let report = site.backup().await;
+    done(&report);
+    let warnings = &report.summary.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("newer than the recovery point")), "{warnings:?}");
+    let mut task = site.restore_task();
+    task.cut_to_recovery_point = true;
+    done(&site.run(Work::Restore(Box::new(task)), 1).await);
+    same(&site.target.rows("default", "plain").await, &plain);
+}

@@ -4,15 +4,22 @@
 
 mod fake_milvus;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fake_milvus::site::{BACKUPS, Site, Version, done, fill, pair, refused, same, schema};
 use milvus_backup_operator::engine::task::{Content, Flush, Load, Rename, Work};
-use milvus_backup_operator::manifest::decode_full;
+use milvus_backup_operator::manifest::backup_info::PartitionBackupInfo;
+use milvus_backup_operator::manifest::binlog::primary_keys;
+use milvus_backup_operator::manifest::layout::parse_log_path;
+use milvus_backup_operator::manifest::{
+    BackupInfo, Binlog, CollectionBackupInfo, FieldBinlog, SegmentBackupInfo, decode_full, encode_meta,
+};
 use milvus_backup_operator::milvus::proto::milvus as wire;
 use milvus_backup_operator::milvus::proto::schema::{FieldSchema, FunctionSchema};
 use milvus_backup_operator::storage::{Store, list_all};
 use rstest::rstest;
 
-async fn full_meta(site: &Site) -> milvus_backup_operator::manifest::BackupInfo {
+async fn full_meta(site: &Site) -> BackupInfo {
     decode_full(&site.buckets.bucket(BACKUPS).get("prod/nightly/meta/full_meta.json").await.unwrap()).unwrap()
 }
 
@@ -206,13 +213,10 @@ async fn rows_beyond_the_recovery_point_can_be_cut_off_in_the_unit_of_the_server
     times.sort_unstable();
     let mut info = full_meta(&site).await;
     info.collection_backups[0].backup_timestamp = times[19];
-    for (name, body) in milvus_backup_operator::manifest::encode_meta(&info).unwrap() {
+    for (name, body) in encode_meta(&info).unwrap() {
         store.put(&format!("prod/nightly/meta/{name}"), body.into()).await.unwrap();
     }
-    // As a backup of the Go tool: without our manifest.
-    let ours: Vec<String> =
-        list_all(&store, "prod/nightly/operator/").await.unwrap().into_iter().map(|object| object.key).collect();
-    store.delete(&ours).await.unwrap();
+    as_of_the_go_tool(&site).await;
     let mut task = site.restore_task();
     task.cut_to_recovery_point = true;
     let report = site.run(Work::Restore(Box::new(task)), 1).await;
@@ -374,4 +378,112 @@ async fn an_encrypted_database_is_refused_because_its_key_would_be_missing() {
     site.source.world().await.databases.get_mut("shop").unwrap().1 = key;
     refused(&site.backup().await, "Rejected", "database shop is encrypted");
     assert_eq!(site.source.calls("Flush").await, 0);
+}
+
+/// Takes our own files out of an artifact: what is left is one of milvus-backup.
+async fn as_of_the_go_tool(site: &Site) {
+    let store = site.buckets.bucket(BACKUPS);
+    let ours = list_all(&store, "prod/nightly/operator/").await.unwrap();
+    store.delete(&ours.into_iter().map(|object| object.key).collect::<Vec<_>>()).await.unwrap();
+}
+
+#[rstest]
+#[case((2, 3, 5))]
+#[case((2, 5, 27))]
+#[case((2, 6, 18))]
+#[tokio::test]
+async fn a_backup_of_the_go_tool_comes_back_with_its_delete_only_segments(#[case] version: Version) {
+    let site = Site::filled(version).await;
+    let docs = site.source.rows("shop", "docs").await;
+    done(&site.backup().await);
+    as_of_the_go_tool(&site).await;
+    done(&site.restore().await);
+    same(&site.target.rows("shop", "docs").await, &docs);
+}
+
+#[rstest]
+#[case((2, 5, 27))]
+#[case((2, 6, 18))]
+#[tokio::test]
+async fn files_that_a_real_2_5_wrote_come_back_without_the_rows_its_delete_only_segments_take(#[case] to: Version) {
+    let site = Site::new((2, 5, 27), to).await;
+    let golden = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/milvus-2.5.27");
+    let store = site.buckets.bucket(BACKUPS);
+    let mut partitions: BTreeMap<i64, PartitionBackupInfo> = BTreeMap::new();
+    let mut l0: BTreeMap<i64, SegmentBackupInfo> = BTreeMap::new();
+    let mut collection = 0;
+    for file in files_below(&golden) {
+        let path = file.strip_prefix(&golden).unwrap().to_str().unwrap().to_owned();
+        let (key, group) = parse_log_path(&format!("binlogs/{path}")).unwrap();
+        // Keys and the system fields are what the golden files have of every segment.
+        if key.field.is_some_and(|field| ![0, 1, 100].contains(&field)) {
+            continue;
+        }
+        let body = bytes::Bytes::from(std::fs::read(&file).unwrap());
+        collection = key.collection;
+        let segment = match key.partition {
+            -1 => l0.entry(key.segment).or_default(),
+            id => {
+                let partition = partitions.entry(id).or_default();
+                (partition.partition_id, partition.partition_name) = (id, format!("p{id}"));
+                match partition.segment_backups.iter().position(|segment| segment.segment_id == key.segment) {
+                    Some(at) => &mut partition.segment_backups[at],
+                    None => {
+                        partition.segment_backups.push(SegmentBackupInfo::default());
+                        partition.segment_backups.last_mut().unwrap()
+                    }
+                }
+            }
+        };
+        (segment.segment_id, segment.collection_id, segment.partition_id) = (key.segment, collection, key.partition);
+        (segment.group_id, segment.is_l0) = (group.unwrap_or_default(), key.partition == -1);
+        let log = Binlog { log_id: key.log, log_size: body.len() as i64, ..Binlog::default() };
+        let logs = FieldBinlog { field_id: key.field.unwrap_or_default(), binlogs: vec![log] };
+        match key.field {
+            None => segment.deltalogs.push(logs),
+            Some(field) => {
+                if field == 100 {
+                    segment.num_of_rows = primary_keys(&body).unwrap().len() as i64;
+                }
+                segment.binlogs.push(logs);
+            }
+        }
+        store.put(&format!("prod/nightly/binlogs/{path}"), body).await.unwrap();
+    }
+    let mut described = CollectionBackupInfo {
+        collection_id: collection,
+        db_name: "default".into(),
+        collection_name: "golden".into(),
+        partition_backups: partitions.into_values().collect(),
+        l0_segments: l0.into_values().collect(),
+        ..CollectionBackupInfo::default()
+    };
+    described.schema.fields = vec![milvus_backup_operator::manifest::FieldSchema {
+        field_id: 100,
+        name: "id".into(),
+        is_primary_key: true,
+        data_type: 5,
+        ..Default::default()
+    }];
+    let info = BackupInfo { name: "nightly".into(), collection_backups: vec![described], ..BackupInfo::default() };
+    for (name, body) in encode_meta(&info).unwrap() {
+        store.put(&format!("prod/nightly/meta/{name}"), body.into()).await.unwrap();
+    }
+    let report = site.restore().await;
+    done(&report);
+    // 6,500 rows of which 500 were deleted.
+    assert_eq!(report.row_counts.unwrap().actual, 6000);
+    let keys: BTreeSet<i64> = site.target.rows("default", "golden").await.into_keys().map(|(_, key, _)| key).collect();
+    assert_eq!(keys.len(), 6000);
+    assert!(keys.iter().all(|key| (0..6000).contains(key) || (1_000_000..1_000_500).contains(key)));
+}
+
+fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
 }

@@ -118,25 +118,29 @@ pub fn columns(file: &Bytes) -> Vec<(i64, Column)> {
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let mut columns = Vec::new();
     for (number, column) in schema.columns().iter().enumerate() {
-        let id = i64::from(column.self_type().get_basic_info().id());
+        let info = column.self_type().get_basic_info();
+        let id = if info.has_id() { i64::from(info.id()) } else { 0 };
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
         for group in 0..reader.num_row_groups() {
             let group = reader.get_row_group(group).unwrap();
             let rows = group.metadata().num_rows() as usize;
+            // 2.5.27 writes its columns as nullable (seen in its files).
+            let mut levels = Vec::new();
+            let levels = (column.max_def_level() > 0).then_some(&mut levels);
             match column.physical_type() {
                 Type::INT64 => {
                     let mut reader = parquet::column::reader::get_typed_column_reader::<Int64Type>(
                         group.get_column_reader(number).unwrap(),
                     );
-                    reader.read_records(rows, None, None, &mut numbers).unwrap();
+                    reader.read_records(rows, levels, None, &mut numbers).unwrap();
                 }
                 _ => {
                     let mut values: Vec<ByteArray> = Vec::new();
                     let mut reader = parquet::column::reader::get_typed_column_reader::<ByteArrayType>(
                         group.get_column_reader(number).unwrap(),
                     );
-                    reader.read_records(rows, None, None, &mut values).unwrap();
+                    reader.read_records(rows, levels, None, &mut values).unwrap();
                     texts.extend(values.into_iter().map(|value| value.data().to_vec()));
                 }
             }

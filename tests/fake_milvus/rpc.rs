@@ -322,6 +322,7 @@ async fn flushing(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
                         MsgPosition { channel_name: found.channel(), timestamp: ts, ..MsgPosition::default() };
                     answer.channel_cps.insert(found.channel(), position.encode_to_vec());
                 }
+                world.after_flush(&asked.db_name, collection).await;
             }
             answer.encode_to_vec()
         }

@@ -44,6 +44,8 @@ struct Backup<'a> {
     milvus: Milvus,
     source: std::sync::Arc<dyn Store>,
     artifact: Artifact,
+    /// Things a person should look at.
+    warnings: std::sync::Mutex<Vec<String>>,
 }
 
 /// The moment all collections are made consistent to.
@@ -85,10 +87,10 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Paus
     counters.saw_version(&milvus.version().text);
     preflight::version(milvus.version())?;
     preflight::readable(milvus.version(), task)?;
-    let backup = Backup { task, run, counters, milvus, source, artifact };
+    let backup = Backup { task, run, counters, milvus, source, artifact, warnings: std::sync::Mutex::default() };
     tokio::select! {
         outcome = backup.make(pause) => outcome,
-        never = pause.keep() => match never {},
+        never = pause.keep(counters) => match never {},
     }
 }
 
@@ -105,7 +107,7 @@ impl Backup<'_> {
         sweep_uploads(store, &self.artifact.keys.dir()).await?;
         let mut warnings = Vec::new();
         if self.task.pause_gc && self.task.content == Content::Full {
-            warnings.extend(pause.begin(&self.milvus).await);
+            warnings.extend(pause.begin(&self.milvus, self.counters).await);
         }
         let flushed = self.flush(&names).await?;
         let planned = self.plan(&names, &flushed).await;
@@ -119,6 +121,9 @@ impl Backup<'_> {
             let (meta, warning) = access::read(&self.milvus).await?;
             info.rbac_meta = Some(meta);
             warnings.extend(warning);
+        }
+        if let Ok(mut noted) = self.warnings.lock() {
+            warnings.append(&mut noted);
         }
         let summary = summary(&info, &records, copied_bytes, self.task, warnings);
         lock.still_held().await?;
@@ -203,10 +208,28 @@ impl Backup<'_> {
         let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket).await?;
         let found = match info.backup_timestamp {
             0 => found,
-            flush_ts => segments::without_later_deletes(self.source.as_ref(), found, flush_ts).await?,
+            flush_ts => {
+                let source = self.source.as_ref();
+                let all = FlushTicket::default();
+                let kept = segments::without_later_rows(source, found, ticket.unwrap_or(&all), flush_ts).await?;
+                self.note_mixed(name, &kept.mixed);
+                segments::without_later_deletes(source, kept.segments, flush_ts).await?
+            }
         };
         let copies = segments::record(&mut info, &self.artifact.keys, found);
         Ok((info, copies))
+    }
+
+    fn note_mixed(&self, name: &Name, mixed: &[i64]) {
+        if let Some(segment) = mixed.first()
+            && let Ok(mut warnings) = self.warnings.lock()
+        {
+            warnings.push(format!(
+                "segment {segment} of collection {name} ({} in all) holds rows that are newer than the recovery point, because \
+                 compaction joined segments meanwhile: a restore has them too, unless it cuts to the recovery point",
+                mixed.len()
+            ));
+        }
     }
 
     /// Keeps what can be backed up; decides by `onCollectionError` what the rest means.

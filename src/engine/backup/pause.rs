@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::engine::progress::Counters;
 use crate::milvus::{Gate, GcPause, ManagementError, Milvus};
 
 /// One lease.
@@ -30,10 +31,12 @@ struct Held {
 
 impl Pause {
     /// Begins; answers a warning where that did not work although the server's version has it.
-    pub async fn begin(&self, milvus: &Milvus) -> Option<String> {
+    pub async fn begin(&self, milvus: &Milvus, counters: &Counters) -> Option<String> {
         if !milvus.version().has(Gate::PauseGc) {
             return None;
         }
+        // Broken off, the pause would be in force and its ticket unknown.
+        let _call = counters.unbroken();
         match milvus.pause_gc(LEASE).await {
             Ok(pause) => {
                 *self.lock() = Some(Held { milvus: milvus.clone(), pauses: vec![pause] });
@@ -45,10 +48,11 @@ impl Pause {
 
     /// Renews the lease for as long as it is polled. May be dropped at any point: what it holds is never unknown to
     /// [`Pause::end`].
-    pub async fn keep(&self) -> Infallible {
+    pub async fn keep(&self, counters: &Counters) -> Infallible {
         loop {
             tokio::time::sleep(RENEW).await;
             let Some(milvus) = self.lock().as_ref().map(|held| held.milvus.clone()) else { continue };
+            let _call = counters.unbroken();
             match milvus.pause_gc(LEASE).await {
                 Ok(next) => {
                     let old = self.renewed(next);
