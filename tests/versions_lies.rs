@@ -62,7 +62,8 @@ async fn a_failed_import_starts_its_collection_over(#[case] version: Version) {
 
 #[tokio::test]
 async fn an_import_that_always_fails_ends_with_the_servers_words_and_nothing_half_made() {
-    let site = lying((2, 6, 18), Lies { failing_imports: vec!["no binlog for field:body"; 20], ..Lies::default() }).await;
+    let site =
+        lying((2, 6, 18), Lies { failing_imports: vec!["no binlog for field:body"; 20], ..Lies::default() }).await;
     let report = site.restore().await;
     refused(&report, "Rejected", "no binlog for field:body");
     assert!(site.target.world().await.collections.is_empty());
@@ -172,8 +173,7 @@ async fn a_stopped_backup_lets_garbage_collection_go_on() {
     let site = Site::filled((2, 6, 18)).await;
     let (cancel, counters) = (CancellationToken::new(), Counters::default());
     let run = Run { uid: "backup-1".into(), namespace: String::new(), name: String::new(), attempt: 1 };
-    let task =
-        Task { version: TASK_VERSION, run, work: Work::Backup(Box::new(site.backup_task())) };
+    let task = Task { version: TASK_VERSION, run, work: Work::Backup(Box::new(site.backup_task())) };
     // The server is away from the pause on, so that the run is in the middle when it is stopped.
     let stop = async {
         while site.source.calls("gc/pause").await == 0 {

@@ -73,7 +73,13 @@ async fn a_server_gets_as_few_jobs_as_it_can_take(#[case] version: Version, #[ca
     done(&site.restore().await);
     let made = (site.target.calls("jobs/import/create").await, site.target.calls("Import").await);
     // Partitions _default and eu of docs, plain; then deletes of eu, and of all partitions.
-    let deletes = if version < (2, 4, 0) { 0 } else if version < (2, 6, 5) { 3 } else { 2 };
+    let deletes = if version < (2, 4, 0) {
+        0
+    } else if version < (2, 6, 5) {
+        3
+    } else {
+        2
+    };
     let expected = if rest > 0 { (3 + deletes, 0) } else { (0, grpc) };
     assert_eq!(made, expected);
 }

@@ -1,7 +1,9 @@
 //! Databases. Servers before 2.2.9 have only the default one.
 
 use super::call::Call;
-use super::proto::milvus::{AlterDatabaseRequest, CreateDatabaseRequest, DescribeDatabaseRequest, DropDatabaseRequest, ListDatabasesRequest};
+use super::proto::milvus::{
+    AlterDatabaseRequest, CreateDatabaseRequest, DescribeDatabaseRequest, DropDatabaseRequest, ListDatabasesRequest,
+};
 use super::{DEFAULT_DATABASE, Milvus, MilvusError, key_values, pairs};
 
 /// A database as the server describes it.

@@ -172,7 +172,8 @@ fn client_config(tls: &Tls) -> Result<Arc<rustls::ClientConfig>, String> {
     match &tls.ca_pem {
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| format!("the certificate authority is no PEM: {error}"))?;
+                let certificate =
+                    certificate.map_err(|error| format!("the certificate authority is no PEM: {error}"))?;
                 roots.add(certificate).map_err(|error| format!("the certificate authority is unusable: {error}"))?;
             }
         }
@@ -190,7 +191,8 @@ fn client_config(tls: &Tls) -> Result<Arc<rustls::ClientConfig>, String> {
         Some((certificate, key)) => {
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
             let chain = chain.map_err(|error| format!("the client certificate is no PEM: {error}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the client key is no PEM: {error}"))?;
+            let key =
+                PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the client key is no PEM: {error}"))?;
             config.with_client_auth_cert(chain, key).map_err(|error| format!("the client key does not fit: {error}"))?
         }
     };

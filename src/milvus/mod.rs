@@ -36,9 +36,9 @@ use std::time::Duration;
 
 pub use collection::{CollectionDescription, CollectionRef, NewCollection, Partition};
 pub use database::DatabaseInfo;
-pub use gates::Gate;
 pub use error::{CallSite, MilvusError, Missing};
 pub use flush::{ClusterFlush, FlushTicket};
+pub use gates::Gate;
 pub use import::{Import, ImportState, ImportTask};
 pub use index::{Index, IndexState};
 pub use load::LoadState;

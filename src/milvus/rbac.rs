@@ -33,10 +33,8 @@ impl Milvus {
     /// Users, roles and grants of the whole cluster without the built-in ones.
     pub async fn rbac(&self) -> Result<Rbac, MilvusError> {
         let call = Call::server("BackupRBAC");
-        let answer = self
-            .session
-            .call(call, wire::BackupRbacRequest {}, |mut c, r| async move { c.backup_rbac(r).await })
-            .await;
+        let answer =
+            self.session.call(call, wire::BackupRbacRequest {}, |mut c, r| async move { c.backup_rbac(r).await }).await;
         match answer {
             Ok(answer) => Ok(Rbac { meta: answer.rbac_meta.unwrap_or_default(), with_hashes: true }),
             Err(error) if error.is_unimplemented() => self.rbac_one_by_one().await,
@@ -113,8 +111,7 @@ impl Milvus {
     /// Gives a role to a user.
     pub async fn add_user_to_role(&self, user: &str, role: &str) -> Result<(), MilvusError> {
         let call = Call::server("OperateUserRole").about(format!("user {user} and role {role}"));
-        let request =
-            wire::OperateUserRoleRequest { username: user.to_owned(), role_name: role.to_owned(), r#type: 0 };
+        let request = wire::OperateUserRoleRequest { username: user.to_owned(), role_name: role.to_owned(), r#type: 0 };
         self.session.call(call, request, |mut c, r| async move { c.operate_user_role(r).await }).await?;
         Ok(())
     }

@@ -145,7 +145,8 @@ pub fn columns(file: &Bytes) -> Vec<(i64, Column)> {
                 }
             }
         }
-        let values = if column.physical_type() == Type::INT64 { Column::Numbers(numbers) } else { Column::Texts(texts) };
+        let values =
+            if column.physical_type() == Type::INT64 { Column::Numbers(numbers) } else { Column::Texts(texts) };
         columns.push((id, values));
     }
     columns

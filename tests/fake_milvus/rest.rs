@@ -121,9 +121,10 @@ fn describe_segments(world: &mut World, asked: &Value) -> Response<Body> {
     let phantom = take(&mut world.lies.phantom_files);
     let mut infos = Vec::new();
     for id in ids {
-        let found = world.collections.iter().find_map(|collection| {
-            Some((collection, collection.segments.iter().find(|segment| segment.id == id)?))
-        });
+        let found = world
+            .collections
+            .iter()
+            .find_map(|collection| Some((collection, collection.segments.iter().find(|segment| segment.id == id)?)));
         let Some((collection, segment)) = found else {
             return failure(600, &format!("segment not found[segment={id}]"));
         };
@@ -151,7 +152,9 @@ fn describe_segments(world: &mut World, asked: &Value) -> Response<Body> {
 fn collection_of_garbage(world: &mut World, route: &str, query: &str) -> Response<Body> {
     let value = |key: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.replace("%2B", "+").replace("%3D", "=").replace("%2F", "/"))
+        pairs
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.replace("%2B", "+").replace("%3D", "=").replace("%2F", "/"))
     };
     if !world.since(2, 4, 0) {
         return plain(404, "404 page not found");

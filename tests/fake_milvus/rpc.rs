@@ -152,8 +152,8 @@ async fn call(world: &mut World, name: &str, body: Bytes) -> Option<Vec<u8>> {
         "LoadCollection" | "LoadPartitions" | "ReleaseCollection" | "GetLoadState" | "Query" => {
             loading(world, name, &body).await
         }
-        "BackupRBAC" | "RestoreRBAC" | "SelectUser" | "SelectRole" | "SelectGrant" | "CreateRole" | "OperateUserRole"
-        | "OperatePrivilege" => access(world, name, &body),
+        "BackupRBAC" | "RestoreRBAC" | "SelectUser" | "SelectRole" | "SelectGrant" | "CreateRole"
+        | "OperateUserRole" | "OperatePrivilege" => access(world, name, &body),
         _ => return collections(world, name, &body),
     })
 }
@@ -181,7 +181,9 @@ fn collections(world: &mut World, name: &str, body: &Bytes) -> Option<Vec<u8>> {
                 if world.since(2, 5, 0) {
                     status.code = 0;
                 }
-                return Some(wire::DescribeCollectionResponse { status: Some(status), ..Default::default() }.encode_to_vec());
+                return Some(
+                    wire::DescribeCollectionResponse { status: Some(status), ..Default::default() }.encode_to_vec(),
+                );
             };
             let mut properties = found.properties.clone();
             // Seen on 2.6.18.
@@ -228,13 +230,14 @@ fn collections(world: &mut World, name: &str, body: &Bytes) -> Option<Vec<u8>> {
         }
         "DropCollection" => {
             let asked: wire::DropCollectionRequest = read(body);
-            world.collections.retain(|there| (&there.database, &there.name) != (&asked.db_name, &asked.collection_name));
+            world
+                .collections
+                .retain(|there| (&there.database, &there.name) != (&asked.db_name, &asked.collection_name));
             common::Status::default().encode_to_vec()
         }
         "ShowPartitions" => {
             let asked: wire::ShowPartitionsRequest = read(body);
-            let partitions =
-                world.find(&asked.db_name, &asked.collection_name).map(|found| found.partitions.clone());
+            let partitions = world.find(&asked.db_name, &asked.collection_name).map(|found| found.partitions.clone());
             let (partition_names, partition_ids) = partitions.unwrap_or_default().into_iter().unzip();
             wire::ShowPartitionsResponse { partition_names, partition_ids, ..Default::default() }.encode_to_vec()
         }
@@ -381,7 +384,8 @@ async fn importing(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
             let options: BTreeMap<String, String> =
                 asked.options.into_iter().map(|pair| (pair.key, pair.value)).collect();
             let (database, collection) = (asked.db_name, asked.collection_name);
-            let outcome = world.import(&database, &collection, &asked.partition_name, vec![asked.files], &options).await;
+            let outcome =
+                world.import(&database, &collection, &asked.partition_name, vec![asked.files], &options).await;
             match outcome {
                 Ok(_) if take(&mut world.lies.lost_import_answers) => {
                     // A call inside the server broke off (milvus-wire.md 1.4).
@@ -539,7 +543,11 @@ fn access(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
             let named = |name: &str| Some(wire::NamedEntity { name: name.into() });
             let mut results = vec![wire::UserResult { user: named("root"), roles: vec![] }];
             results.extend(
-                world.rbac.users.iter().map(|one| wire::UserResult { user: named(&one.user), roles: one.roles.clone() }),
+                world
+                    .rbac
+                    .users
+                    .iter()
+                    .map(|one| wire::UserResult { user: named(&one.user), roles: one.roles.clone() }),
             );
             wire::SelectUserResponse { results, ..Default::default() }.encode_to_vec()
         }

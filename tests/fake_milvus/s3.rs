@@ -103,10 +103,7 @@ impl S3 for Buckets {
         Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
     }
 
-    async fn list_objects_v2(
-        &self,
-        req: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
         let bucket = self.0.absent_bucket(&input.bucket);
         let after = input.continuation_token.or(input.start_after);
@@ -126,10 +123,7 @@ impl S3 for Buckets {
         }))
     }
 
-    async fn delete_objects(
-        &self,
-        req: S3Request<DeleteObjectsInput>,
-    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let bucket = self.0.absent_bucket(&req.input.bucket);
         let keys: Vec<String> = req.input.delete.objects.into_iter().map(|object| object.key).collect();
         bucket.delete(&keys).await.map_err(said)?;

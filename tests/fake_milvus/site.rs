@@ -6,7 +6,8 @@ use milvus_backup_operator::engine;
 use milvus_backup_operator::engine::progress::Counters;
 use milvus_backup_operator::engine::task::{
     BackupTask, Content, Credentials, Flush, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
-    OnConflict, Report, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup, VerifyRestore, Work,
+    OnConflict, Report, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup, VerifyRestore,
+    Work,
 };
 use milvus_backup_operator::milvus::proto::common::KeyValuePair;
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
@@ -156,7 +157,12 @@ pub fn refused(report: &Report, reason: &str, words: &str) {
 pub fn same<K: Ord + std::fmt::Debug, V: PartialEq>(found: &BTreeMap<K, V>, wanted: &BTreeMap<K, V>) {
     let missing: Vec<&K> = wanted.keys().filter(|key| !found.contains_key(key)).take(5).collect();
     let extra: Vec<&K> = found.keys().filter(|key| !wanted.contains_key(key)).take(5).collect();
-    let changed: Vec<&K> = found.iter().filter(|(key, row)| wanted.get(key).is_some_and(|other| other != *row)).map(|(key, _)| key).take(5).collect();
+    let changed: Vec<&K> = found
+        .iter()
+        .filter(|(key, row)| wanted.get(key).is_some_and(|other| other != *row))
+        .map(|(key, _)| key)
+        .take(5)
+        .collect();
     assert!(
         missing.is_empty() && extra.is_empty() && changed.is_empty(),
         "{} rows instead of {}: missing {missing:?}, too many {extra:?}, changed {changed:?}",

@@ -385,9 +385,7 @@ impl World {
                     };
                     Column::Numbers(rows.iter().map(number).collect())
                 }
-                _ => Column::Texts(
-                    rows.iter().map(|row| row.fields.get(&name).cloned().unwrap_or_default()).collect(),
-                ),
+                _ => Column::Texts(rows.iter().map(|row| row.fields.get(&name).cloned().unwrap_or_default()).collect()),
             };
             columns.push((field, data_type, column));
         }
@@ -504,9 +502,9 @@ impl World {
         }
         all.extend(collection.growing.iter().cloned());
         let gone = |partition: i64, row: &Row| {
-            apart.iter().any(|(place, pk, ts)| {
-                (*place == partition || *place == EVERYWHERE) && *pk == row.pk && row.ts < *ts
-            })
+            apart
+                .iter()
+                .any(|(place, pk, ts)| (*place == partition || *place == EVERYWHERE) && *pk == row.pk && row.ts < *ts)
         };
         let mut live = BTreeMap::new();
         for (partition, row) in all.into_iter().filter(|(partition, row)| !gone(*partition, row)) {

@@ -188,11 +188,7 @@ impl Backup<'_> {
             .await
     }
 
-    async fn plan_one(
-        &self,
-        name: &Name,
-        flushed: &Flushed,
-    ) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
+    async fn plan_one(&self, name: &Name, flushed: &Flushed) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
         let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
         let ticket = flushed.tickets.get(name);
         if let Some(ticket) = ticket {

@@ -139,12 +139,7 @@ enum Exact {
     Vanished(Vec<i64>),
 }
 
-async fn exact(
-    milvus: &Milvus,
-    name: &Name,
-    collection: i64,
-    segments: &[Segment],
-) -> Result<Exact, EngineError> {
+async fn exact(milvus: &Milvus, name: &Name, collection: i64, segments: &[Segment]) -> Result<Exact, EngineError> {
     if !milvus.version().has(Gate::SegmentFiles) || segments.is_empty() {
         return Ok(Exact::Unknown);
     }
@@ -219,11 +214,7 @@ fn assign(segments: Vec<Segment>, logs: Vec<Log>, untold_deletes: bool) -> Resul
 ///
 /// # Errors
 /// The segments the server tells nothing about, or of which a file is not there.
-fn named_files(
-    segments: Vec<Segment>,
-    logs: Vec<Log>,
-    files: Vec<SegmentFiles>,
-) -> Result<Vec<Found>, Vec<i64>> {
+fn named_files(segments: Vec<Segment>, logs: Vec<Log>, files: Vec<SegmentFiles>) -> Result<Vec<Found>, Vec<i64>> {
     let mut by_segment = by_segment(logs);
     let mut files: BTreeMap<i64, SegmentFiles> = files.into_iter().map(|files| (files.segment, files)).collect();
     let mut found = Vec::new();
@@ -235,8 +226,7 @@ fn named_files(
         };
         let mut listed = by_segment.remove(&segment.id).unwrap_or_default();
         let inserts = files.inserts.iter().map(|(field, log)| (Some(*field), *log));
-        let wanted: BTreeSet<(Option<i64>, i64)> =
-            inserts.chain(files.deltas.iter().map(|log| (None, *log))).collect();
+        let wanted: BTreeSet<(Option<i64>, i64)> = inserts.chain(files.deltas.iter().map(|log| (None, *log))).collect();
         listed.retain(|log| wanted.contains(&(log.key.field, log.key.log)));
         let deletes_only = says_deletes_only(&segment);
         let no_rows = files.inserts.is_empty() && !deletes_only;
@@ -528,12 +518,8 @@ mod tests {
     #[test]
     fn of_the_files_in_a_segments_directory_only_the_named_ones_are_taken() {
         let logs = vec![log(7, Some(0), 1), log(7, Some(100), 2), log(7, Some(100), 3), log(7, None, 4)];
-        let files = SegmentFiles {
-            segment: 7,
-            channel: "ch_0v0".into(),
-            inserts: vec![(0, 1), (100, 2)],
-            deltas: vec![4],
-        };
+        let files =
+            SegmentFiles { segment: 7, channel: "ch_0v0".into(), inserts: vec![(0, 1), (100, 2)], deltas: vec![4] };
         let found = named_files(vec![segment(7, 5)], logs.clone(), vec![files.clone()]).unwrap();
         assert_eq!((found[0].logs.len(), found[0].channel.as_str()), (3, "ch_0v0"));
         let absent = SegmentFiles { inserts: vec![(0, 1), (100, 9)], ..files };

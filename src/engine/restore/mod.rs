@@ -204,9 +204,7 @@ impl Restore<'_> {
                 return Err(preflight::unsupported(format!("collection {source} {why}; nothing was touched")));
             }
             let batches = match self.task.content {
-                Content::Full => {
-                    plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), &strays)
-                }
+                Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), &strays),
                 Content::SchemaOnly => Vec::new(),
             };
             items.push(Item { source, target, action, info: info.clone(), batches });
@@ -440,8 +438,7 @@ impl Restore<'_> {
     /// them can be told from ours, so the collection is made anew.
     async fn planned_otherwise(&self, item: &Item) -> Option<String> {
         let begun = self.ledger.entry(&item.target).await?.imports;
-        let planned: HashSet<String> =
-            item.batches.iter().map(|batch| self.identity(batch)).collect();
+        let planned: HashSet<String> = item.batches.iter().map(|batch| self.identity(batch)).collect();
         let strange = begun.iter().find(|import| !planned.contains(&import.directory))?;
         Some(format!("an earlier attempt began to import {} in another way", strange.directory))
     }
@@ -480,7 +477,8 @@ impl Restore<'_> {
     /// Options of a job (milvus-backup.md 4.7, milvus-newer.md 2).
     fn options(&self, item: &Item, batch: &plan::Batch) -> Vec<(String, String)> {
         let sort = if batch.kind == BatchKind::Rows { "backup" } else { "l0_import" };
-        let mut options = vec![(sort.to_owned(), "true".to_owned()), ("skip_disk_quota_check".to_owned(), "true".to_owned())];
+        let mut options =
+            vec![(sort.to_owned(), "true".to_owned()), ("skip_disk_quota_check".to_owned(), "true".to_owned())];
         if batch.storage_version > 1 {
             options.push(("storage_version".to_owned(), batch.storage_version.to_string()));
         }
@@ -582,9 +580,7 @@ impl Restore<'_> {
         let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
         let created = self.ledger.read().await.entries.len() as u64;
         let mut warnings: Vec<String> = self.warnings.lock().map(|all| all.clone()).unwrap_or_default();
-        warnings.extend(
-            done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)),
-        );
+        warnings.extend(done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)));
         let skipped: Vec<String> =
             items.iter().filter(|item| item.action == Action::Skip).map(|item| item.target.to_string()).collect();
         if !skipped.is_empty() {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::select::Name;
 use crate::engine::task::{OnConflict, PlanSummary, Rename};
+use crate::manifest::backup_info::ALL_PARTITIONS;
 use crate::manifest::layout::Artifact;
 use crate::manifest::operator_manifest::digest;
-use crate::manifest::backup_info::ALL_PARTITIONS;
 use crate::manifest::schema::FieldSchema;
 use crate::manifest::{CollectionBackupInfo, LogKind, SegmentBackupInfo};
 use crate::milvus::gates::{DATA_TYPES, NULLABLE, dotted};
@@ -299,7 +299,9 @@ pub fn added_later(info: &CollectionBackupInfo) -> Result<Vec<&FieldSchema>, &st
 /// Why this server cannot take the collection, none where it can. Older servers ignore what they do not know, so this has to
 /// be asked before.
 pub fn refusal(info: &CollectionBackupInfo, version: &ServerVersion) -> Option<String> {
-    let needs = |what: &str, since| format!("{what}, which needs Milvus {} or later, and the target is {version}", dotted(since));
+    let needs = |what: &str, since| {
+        format!("{what}, which needs Milvus {} or later, and the target is {version}", dotted(since))
+    };
     if info.snapshot_backup.is_some() {
         return Some("is a snapshot made by Milvus 3.0, which this version cannot restore".to_owned());
     }
@@ -339,9 +341,10 @@ pub fn refusal(info: &CollectionBackupInfo, version: &ServerVersion) -> Option<S
             "has field {field} with an id that a new collection would not give it (fields were added or dropped later), so \
              that its data would not be found"
         )),
-        Ok(later) => later.first().filter(|_| !version.has(Gate::AddField)).map(|field| {
-            needs(&format!("has field {} that was added later", field.name), (2, 6, 0))
-        }),
+        Ok(later) => later
+            .first()
+            .filter(|_| !version.has(Gate::AddField))
+            .map(|field| needs(&format!("has field {} that was added later", field.name), (2, 6, 0))),
     }
 }
 
@@ -440,9 +443,8 @@ mod tests {
     fn a_rest_job_takes_all_segments_of_a_channel_and_storage_version() {
         let keys = Artifact::new("backup", "a").unwrap();
         let mut info = collection();
-        let jobs = |info: &CollectionBackupInfo| {
-            batches(info, &keys, (Route::Jobs, &version("2.6.18")), &BTreeSet::new())
-        };
+        let jobs =
+            |info: &CollectionBackupInfo| batches(info, &keys, (Route::Jobs, &version("2.6.18")), &BTreeSet::new());
         assert_eq!(jobs(&info).len(), 1);
         assert_eq!(directories(&jobs(&info)[0]).len(), 2);
         assert_eq!((jobs(&info)[0].bytes, jobs(&info)[0].segments.as_slice()), (20, [7, 8].as_slice()));
@@ -480,9 +482,7 @@ mod tests {
         };
         info.partition_backups[0].segment_backups.insert(0, l0(9, 2, 9));
         info.l0_segments = vec![l0(10, -1, 0), l0(11, -1, 0)];
-        let jobs = |version_text: &str| {
-            batches(&info, &keys, (Route::Jobs, &version(version_text)), &BTreeSet::new())
-        };
+        let jobs = |version_text: &str| batches(&info, &keys, (Route::Jobs, &version(version_text)), &BTreeSet::new());
         let early = jobs("2.5.27");
         let kinds: Vec<BatchKind> = early.iter().map(|job| job.kind).collect();
         use BatchKind::{Deletes, DeletesOfAll, Rows};
@@ -498,7 +498,7 @@ mod tests {
         FieldSchema { field_id: id, name: name.into(), data_type: 5, nullable: id > 101, ..Default::default() }
     }
 
-    fn names<'i>(info: &'i CollectionBackupInfo) -> Result<Vec<&'i str>, &'i str> {
+    fn names(info: &CollectionBackupInfo) -> Result<Vec<&str>, &str> {
         added_later(info).map(|fields| fields.into_iter().map(|field| field.name.as_str()).collect())
     }
 
