@@ -47,6 +47,9 @@ pub struct Context {
     /// Metrics.
     pub metrics: Arc<Metrics>,
     stores: Stores,
+    /// How many of the stores hold their first list. A latch of our own: of several that await the same
+    /// `Store::wait_until_ready` only the one polled last is woken.
+    listed: watch::Sender<usize>,
     held: Mutex<HashMap<String, Held>>,
     freed: watch::Sender<u64>,
 }
@@ -92,7 +95,12 @@ impl Context {
         stores: Stores,
         freed: watch::Sender<u64>,
     ) -> Context {
-        Context { cluster, config, metrics, stores, held: Mutex::default(), freed }
+        Context { cluster, config, metrics, stores, listed: watch::Sender::new(0), held: Mutex::default(), freed }
+    }
+
+    /// One more of the stores holds its first list.
+    pub fn listed(&self) {
+        self.listed.send_modify(|count| *count += 1);
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<String, Held>> {
@@ -135,13 +143,9 @@ impl Context {
 
     /// Decisions about others need the whole picture: the first list of every kind.
     async fn filled(&self) {
-        for store in &self.stores.backups {
-            // An error means that the watch is over; then this process is about to end.
-            let _ = store.wait_until_ready().await;
-        }
-        for store in &self.stores.restores {
-            let _ = store.wait_until_ready().await;
-        }
+        let all = self.stores.backups.len() + self.stores.restores.len();
+        // It ends with an error when the sender is gone, and that is a part of `self`.
+        let _ = self.listed.subscribe().wait_for(|count| *count >= all).await;
     }
 
     /// Whether the holder of a Lease is an object that is there and not over.

@@ -6,6 +6,7 @@
 //! and status use the client, and only by [`cluster`]. What to do next is decided by the pure [`decide`] from what the pure
 //! [`observe`] makes of a Job; what it means for status is in the pure [`record`].
 
+mod bounded;
 pub mod cluster;
 pub mod config;
 pub mod context;

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
+    bounded::Bounded,
     cluster::{Cluster, ClusterError, MANAGER},
     context::{Context, Stores},
     health::Health,
@@ -108,9 +109,10 @@ async fn signalled(stop: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client that sends only what the controller's role grants.
+/// A client that sends only what the controller's role grants, and waits for no answer for ever.
 fn guarded_client(config: kube::Config, guard: &Guard) -> anyhow::Result<Client> {
-    Ok(ClientBuilder::try_from(config).context("could not set up the client")?.with_layer(guard).build())
+    let builder = ClientBuilder::try_from(config).context("could not set up the client")?;
+    Ok(builder.with_layer(guard).with_layer(&Bounded).build())
 }
 
 async fn work(
@@ -270,13 +272,13 @@ fn lead(
         Ok(())
     });
     for controller in backups {
-        follow(controller, reconcile::run::<MilvusBackup>, &context, health, stop, tasks);
+        follow(controller, reconcile::run::<MilvusBackup>, Context::listed, &context, health, stop, tasks);
     }
     for controller in restores {
-        follow(controller, reconcile::run::<MilvusRestore>, &context, health, stop, tasks);
+        follow(controller, reconcile::run::<MilvusRestore>, Context::listed, &context, health, stop, tasks);
     }
     for controller in locations {
-        follow(controller, location::run, &context, health, stop, tasks);
+        follow(controller, location::run, |_| (), &context, health, stop, tasks);
     }
 }
 
@@ -312,10 +314,11 @@ where
         .graceful_shutdown_on(stop.clone().cancelled_owned())
 }
 
-/// Runs a controller as one of the process's tasks.
+/// Runs a controller as one of the process's tasks; `listed` is told once its store holds the first list.
 fn follow<K, F, R>(
     controller: Controller<DeserializeGuard<K>>,
     reconciler: F,
+    listed: fn(&Context),
     context: &Arc<Context>,
     health: &Arc<Health>,
     stop: &CancellationToken,
@@ -336,10 +339,11 @@ fn follow<K, F, R>(
     let store: Store<DeserializeGuard<K>> = controller.store();
     let (health, context, stop) = (Arc::clone(health), Arc::clone(context), stop.clone());
     tasks.spawn(async move {
-        let passes = controller.run(reconciler, reconcile::after_error::<DeserializeGuard<K>>, context);
-        let listed = async {
+        let passes = controller.run(reconciler, reconcile::after_error::<DeserializeGuard<K>>, Arc::clone(&context));
+        let first = async {
             if store.wait_until_ready().await.is_ok() {
                 health.done(&name);
+                listed(&context);
             }
             std::future::pending::<()>().await;
         };
@@ -347,7 +351,7 @@ fn follow<K, F, R>(
             note(pass, &health);
             std::future::ready(())
         });
-        tokio::select! { () = passes => {}, () = listed => {} }
+        tokio::select! { () = passes => {}, () = first => {} }
         if stop.is_cancelled() { Ok(()) } else { Err(anyhow!("the watch of {} ended", K::kind(&()))) }
     });
 }

@@ -58,9 +58,17 @@ pub struct Operator {
 
 static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
 
+/// What the controllers of all tests log.
+const LOG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/controller_world.log");
+
 fn provider() {
     static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap());
+    ONCE.get_or_init(|| {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+        let log = std::sync::Mutex::new(std::fs::File::create(LOG).unwrap());
+        let filter = "info,milvus_backup_operator=debug,kube=debug";
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).init();
+    });
 }
 
 pub async fn kube_config() -> kube::Config {
@@ -193,6 +201,15 @@ impl World {
     pub async fn start(&mut self) {
         let Operator { stop, ended } = self.operator(None).await;
         self.running = Some((stop, ended));
+    }
+
+    /// The last lines of all controllers' log that are of this namespace or of none.
+    fn log(&self) -> String {
+        let text = std::fs::read_to_string(LOG).unwrap_or_default();
+        let mine = |line: &&str| line.contains(&self.namespace) || !line.contains("namespace=");
+        let mut lines: Vec<&str> = text.lines().rev().filter(mine).take(40).collect();
+        lines.reverse();
+        lines.join("\n")
     }
 
     fn works(&self) -> bool {
@@ -328,10 +345,11 @@ impl World {
                 let all =
                     serde_json::to_string(&self.all::<MilvusBackup>().list(&ListParams::default()).await.unwrap());
                 panic!(
-                    "{name} never came to {what}; the controller {}: {}\nbackups: {}",
+                    "{name} never came to {what}; the controller {}: {}\nbackups: {}\nlog:\n{}",
                     if self.works() { "works" } else { "has ended" },
                     serde_json::to_string_pretty(&object).unwrap(),
-                    all.unwrap()
+                    all.unwrap(),
+                    self.log()
                 );
             }
         }

@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pymilvus import Collection, connections, db, utility
+from harness.kube import until
+from pymilvus import BulkInsertState, Collection, connections, db, utility
 
 ENV = Path(__file__).resolve().parents[2] / "env"
 sys.path.insert(0, str(ENV / "data"))
@@ -58,6 +59,19 @@ class Milvus:
     def collections(self, database: str) -> list[str]:
         db.using_database(database)
         return sorted(utility.list_collections())
+
+    def wait_imports(self, seconds: float = 120) -> None:
+        """Until no import task of any collection is under way."""
+        ended = {BulkInsertState.ImportCompleted, BulkInsertState.ImportFailed, BulkInsertState.ImportFailedAndCleaned}
+
+        def open_tasks():
+            return [t.task_id for d in db.list_database() for t in self.imports(d) if t.state not in ended]
+
+        until("no import is under way", seconds, lambda: not open_tasks())
+
+    def imports(self, database: str) -> list:
+        db.using_database(database)
+        return utility.list_bulk_insert_tasks()
 
     def delete_all(self, database: str, collection: str) -> None:
         """All rows of a loaded collection whose key is a text."""
