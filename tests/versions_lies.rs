@@ -189,6 +189,35 @@ async fn a_stopped_backup_lets_garbage_collection_go_on() {
     assert!(world.gc_tickets.is_empty() && !world.gc_paused);
 }
 
+#[rstest]
+#[case((2, 3, 5), "Import", 3)]
+#[case((2, 4, 15), "jobs/import/create", 6)]
+#[case((2, 6, 18), "jobs/import/create", 5)]
+#[tokio::test]
+async fn a_restore_that_was_stopped_goes_on_and_asks_for_no_job_twice(
+    #[case] version: Version,
+    #[case] call: &str,
+    #[case] jobs: usize,
+) {
+    let site = Site::filled(version).await;
+    done(&site.backup().await);
+    let (cancel, counters) = (CancellationToken::new(), Counters::default());
+    let run = Run { uid: "restore-1".into(), namespace: String::new(), name: String::new(), attempt: 1 };
+    let task = Task { version: TASK_VERSION, run, work: Work::Restore(Box::new(site.restore_task())) };
+    let stop = async {
+        while site.target.calls(call).await == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        cancel.cancel();
+    };
+    let work = milvus_backup_operator::engine::run(&task, &counters, &cancel);
+    let (report, ()) = tokio::join!(work, stop);
+    assert_eq!(report.class, Some(Class::Cancelled), "{}", report.message);
+    done(&site.run(Work::Restore(Box::new(site.restore_task())), 2).await);
+    restored_whole(&site).await;
+    assert_eq!(site.target.calls(call).await, jobs);
+}
+
 #[tokio::test]
 async fn an_attempt_that_finds_jobs_of_another_cut_makes_the_collection_anew() {
     let site = Site::filled((2, 6, 18)).await;

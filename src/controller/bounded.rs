@@ -78,7 +78,8 @@ mod tests {
     use super::*;
 
     /// A server that never answers.
-    fn mute() -> BoundedService<impl Service<http::Request<Body>, Response = (), Error = BoxError, Future: Send + 'static>> {
+    fn mute()
+    -> BoundedService<impl Service<http::Request<Body>, Response = (), Error = BoxError, Future: Send + 'static>> {
         let never = tower::service_fn(|_: http::Request<Body>| std::future::pending::<Result<(), BoxError>>());
         Bounded.layer(never)
     }

@@ -53,6 +53,11 @@ pub struct GcPause {
 }
 
 impl GcPause {
+    /// A pause by what the server answered.
+    pub(crate) fn new(ticket: Option<String>) -> GcPause {
+        GcPause { ticket: ticket.filter(|ticket| !ticket.is_empty()) }
+    }
+
     /// Whether it can be told from other pauses.
     pub fn has_ticket(&self) -> bool {
         self.ticket.is_some()
@@ -73,7 +78,7 @@ impl Milvus {
     /// A pause cannot be prolonged: make another one, keep its ticket, and end the one before (milvus-wire.md 4.2).
     pub async fn pause_gc(&self, time: Duration) -> Result<GcPause, ManagementError> {
         let said = self.manage("pause", &format!("{ROUTE}/pause?pause_seconds={}", time.as_secs())).await?;
-        Ok(GcPause { ticket: said.ticket.filter(|ticket| !ticket.is_empty()) })
+        Ok(GcPause::new(said.ticket))
     }
 
     /// Ends a pause.

@@ -6,6 +6,7 @@
 mod commit;
 mod describe;
 mod flush;
+mod later;
 mod pause;
 mod segments;
 mod verify;
@@ -207,9 +208,9 @@ impl Backup<'_> {
             flush_ts => {
                 let source = self.source.as_ref();
                 let all = FlushTicket::default();
-                let kept = segments::without_later_rows(source, found, ticket.unwrap_or(&all), flush_ts).await?;
+                let kept = later::without_later_rows(source, found, ticket.unwrap_or(&all), flush_ts).await?;
                 self.note_mixed(name, &kept.mixed);
-                segments::without_later_deletes(source, kept.segments, flush_ts).await?
+                later::without_later_deletes(source, kept.segments, flush_ts).await?
             }
         };
         let copies = segments::record(&mut info, &self.artifact.keys, found);

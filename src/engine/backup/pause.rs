@@ -65,13 +65,11 @@ impl Pause {
         }
     }
 
-    /// Notes the new lease; answers those to end. Without tickets a resume would end the new one too.
+    /// Notes the new lease; answers those to end.
     fn renewed(&self, next: GcPause) -> Vec<GcPause> {
         let mut held = self.lock();
         let Some(held) = held.as_mut() else { return Vec::new() };
-        let tickets = next.has_ticket();
-        let old = std::mem::replace(&mut held.pauses, vec![next]);
-        if tickets { old } else { Vec::new() }
+        replaced(&mut held.pauses, next)
     }
 
     /// Ends what is held.
@@ -87,8 +85,35 @@ impl Pause {
     }
 }
 
+/// Puts the new lease in the place of the old ones; answers those to end. Without tickets a resume would end the new one too.
+fn replaced(pauses: &mut Vec<GcPause>, next: GcPause) -> Vec<GcPause> {
+    let tickets = next.has_ticket();
+    let old = std::mem::replace(pauses, vec![next]);
+    if tickets { old } else { Vec::new() }
+}
+
 fn log(outcome: Result<(), ManagementError>) {
     if let Err(error) = outcome {
         tracing::warn!("{error}; it goes on by itself within {} s", LEASE.as_secs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewed_lease_is_ended_by_its_own_ticket_and_the_old_one_at_once() {
+        let (first, second) = (GcPause::new(Some("a".into())), GcPause::new(Some("b".into())));
+        let mut held = vec![first.clone()];
+        assert_eq!(replaced(&mut held, second.clone()), [first]);
+        assert_eq!(held, [second]);
+    }
+
+    #[test]
+    fn without_tickets_the_old_lease_is_not_ended_because_that_would_end_the_new_one() {
+        let mut held = vec![GcPause::new(None)];
+        assert_eq!(replaced(&mut held, GcPause::new(None)), []);
+        assert_eq!(held.len(), 1);
     }
 }

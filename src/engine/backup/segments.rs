@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
-
 use crate::engine::copy::Copy;
 use crate::engine::error::{EngineError, named};
 use crate::engine::patience::patient;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::ALL_PARTITIONS;
-use crate::manifest::binlog;
 use crate::manifest::layout::{self, Artifact};
 use crate::manifest::{Binlog, CollectionBackupInfo, FieldBinlog, LogKey, LogKind, SegmentBackupInfo};
 use crate::milvus::{FlushTicket, Gate, Milvus, Missing, Segment, SegmentFiles, SegmentLevel, SegmentState};
@@ -17,12 +14,6 @@ use crate::storage::{ObjectMeta, Store, list_all};
 
 /// Looks again this often when compaction replaced a segment between the two questions.
 const TRIES: usize = 5;
-/// Field of the row timestamps (milvus-backup.md 3.1).
-const TIMESTAMP_FIELD: i64 = 1;
-/// Delta logs read at once.
-const READERS: usize = 8;
-/// A delta log larger than this was not written in the seconds since the flush; it is not read.
-const DELTA_LIMIT: u64 = 8 << 20;
 
 /// One object of a collection.
 #[derive(Debug, Clone)]
@@ -47,7 +38,7 @@ pub struct Found {
 }
 
 /// Highest storage version this program can copy and bring back: column groups.
-const STORAGE_VERSION: i64 = 2;
+pub const STORAGE_VERSION: i64 = 2;
 
 /// Asks for the segments of a collection and finds their objects.
 ///
@@ -259,115 +250,6 @@ fn complete(logs: &[Log]) -> bool {
     }
     let mut counts = files.values();
     counts.next().is_some_and(|first| counts.all(|count| count == first))
-}
-
-/// Leaves out delta logs whose deletes all came after the flush: with them a backup would hold the old half of an upsert
-/// as deleted and not have its new half, and the row would be gone.
-///
-/// # Errors
-/// The store's. A delta log that cannot be understood is kept: the proof of a restore judges it.
-pub async fn without_later_deletes(
-    store: &dyn Store,
-    segments: Vec<Found>,
-    flush_ts: u64,
-) -> Result<Vec<Found>, EngineError> {
-    let kept: Vec<Found> = stream::iter(segments)
-        .map(|found| async move {
-            let mut kept = Vec::with_capacity(found.logs.len());
-            for log in found.logs {
-                if log.key.kind() == LogKind::Insert || !later(store, &log, flush_ts).await? {
-                    kept.push(log);
-                }
-            }
-            Ok::<_, EngineError>(Found { logs: kept, ..found })
-        })
-        .buffered(READERS)
-        .try_collect()
-        .await?;
-    Ok(kept.into_iter().filter(|found| !found.deletes_only || !found.logs.is_empty()).collect())
-}
-
-/// A timestamp log larger than this was not filled in the seconds since the flush; it is not read.
-const TIMES_LIMIT: u64 = 64 << 20;
-
-/// What came after the flush.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// Segments without those that hold later rows only.
-    pub segments: Vec<Found>,
-    /// Segments of earlier and later rows, which only an import can part.
-    pub mixed: Vec<i64>,
-}
-
-/// Leaves out segments whose rows all came after the flush. Only those the flush did not name are looked into: from 2.5 on
-/// each segment is sorted into another one within seconds of its flush (milvus-newer.md 1), so that names alone do not tell
-/// a successor from a newcomer.
-///
-/// # Errors
-/// The store's. A file that cannot be understood is kept: the proof of a restore judges it.
-pub async fn without_later_rows(
-    store: &dyn Store,
-    segments: Vec<Found>,
-    ticket: &FlushTicket,
-    flush_ts: u64,
-) -> Result<Recovered, EngineError> {
-    let own: BTreeSet<i64> = ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids).copied().collect();
-    let own = &own;
-    let looked: Vec<(Found, Option<(u64, u64)>)> = stream::iter(segments)
-        .map(|found| async move {
-            let strange = !found.deletes_only && !own.contains(&found.segment.id);
-            let span = if strange { span(store, &found).await? } else { None };
-            Ok::<_, EngineError>((found, span))
-        })
-        .buffered(READERS)
-        .try_collect()
-        .await?;
-    let mut recovered = Recovered::default();
-    for (found, span) in looked {
-        match span {
-            Some((first, _)) if first > flush_ts => continue,
-            Some((_, last)) if last > flush_ts => recovered.mixed.push(found.segment.id),
-            _ => {}
-        }
-        recovered.segments.push(found);
-    }
-    Ok(recovered)
-}
-
-/// Times of the first and the last row; none where they cannot be known at little cost.
-async fn span(store: &dyn Store, found: &Found) -> Result<Option<(u64, u64)>, EngineError> {
-    let mut span: Option<(u64, u64)> = None;
-    let mut group = (found.segment.storage_version < STORAGE_VERSION).then_some(TIMESTAMP_FIELD);
-    for log in found.logs.iter().filter(|log| log.key.kind() == LogKind::Insert) {
-        if log.object.size > TIMES_LIMIT || group.is_some_and(|group| log.key.field != Some(group)) {
-            continue;
-        }
-        let body = store.get(&log.object.key).await?;
-        let times = if found.segment.storage_version < STORAGE_VERSION {
-            binlog::timestamps(&body)
-        } else {
-            if group.is_none() && !binlog::group_fields(&body).is_ok_and(|fields| fields.contains(&TIMESTAMP_FIELD)) {
-                continue;
-            }
-            group = log.key.field;
-            binlog::group_timestamps(&body)
-        };
-        let Ok(times) = times else { return Ok(None) };
-        for time in times {
-            let (first, last) = span.unwrap_or((time, time));
-            span = Some((first.min(time), last.max(time)));
-        }
-    }
-    Ok(span)
-}
-
-async fn later(store: &dyn Store, log: &Log, flush_ts: u64) -> Result<bool, EngineError> {
-    if log.object.size > DELTA_LIMIT {
-        return Ok(false);
-    }
-    let body = store.get(&log.object.key).await?;
-    // The deletes themselves are asked: 2.5 leaves the timestamps of the file's events without meaning.
-    Ok(binlog::deletes(&body).is_ok_and(|all| !all.is_empty() && all.iter().all(|one| one.timestamp > flush_ts)))
 }
 
 /// Adds segments to the metadata of their collection; answers the copies they need.

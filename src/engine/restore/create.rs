@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan;
+use super::fit;
 use crate::engine::error::EngineError;
 use crate::engine::patience::patient;
 use crate::engine::schema;
@@ -78,7 +78,7 @@ pub async fn collection(milvus: &Milvus, target: &Name, info: &CollectionBackupI
     let mut fields = std::mem::take(&mut schema.fields);
     // The server numbers fields in the order in which it gets them.
     fields.sort_by_key(|field| field.field_id);
-    let later: BTreeSet<i64> = plan::added_later(info).unwrap_or_default().iter().map(|field| field.field_id).collect();
+    let later: BTreeSet<i64> = fit::added_later(info).unwrap_or_default().iter().map(|field| field.field_id).collect();
     let (added, first): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| later.contains(&field.field_id));
     schema.fields = first;
     let mut properties = properties(info);

@@ -144,14 +144,18 @@ async fn start(
         options: request.options.clone(),
     };
     loop {
-        let asked = match request.route {
-            Route::Jobs => milvus.create_import_job(&import, &request.files).await,
-            Route::Segments | Route::Partitions => {
-                if request.route == Route::Partitions {
-                    settle(milvus).await;
+        if request.route == Route::Partitions {
+            settle(milvus).await;
+        }
+        let asked = {
+            // Broken off, it would leave a job nobody knows of.
+            let _call = counters.unbroken();
+            match request.route {
+                Route::Jobs => milvus.create_import_job(&import, &request.files).await,
+                Route::Segments | Route::Partitions => {
+                    import.files = request.files.first().cloned().unwrap_or_default();
+                    milvus.import(&import).await
                 }
-                import.files = request.files.first().cloned().unwrap_or_default();
-                milvus.import(&import).await
             }
         };
         match asked {
