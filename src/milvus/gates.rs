@@ -233,7 +233,7 @@ pub const GATES: &[GateFacts] = &[
         since: (3, 0, 0),
         detected: Detected::Version,
         what: "data that only the server's own snapshots can copy",
-        without: "refused from 3.0 on: this version writes and reads no snapshots",
+        without: "a backup of 3.0 or later, and a restore of a snapshot, are refused; a restore of an older backup into 3.0 has not been tried",
         source: "milvus-backup 0.6 notes: binlog backups are no option on Milvus 3.0",
     },
 ];

@@ -1,5 +1,6 @@
 //! Flushes the selected collections together and waits until all that was inserted before is in the bucket.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -20,6 +21,21 @@ const DEADLINE: Duration = Duration::from_secs(900);
 /// The server's, or the deadline.
 pub async fn all(milvus: &Milvus, names: &[Name]) -> Result<Vec<FlushTicket>, EngineError> {
     stream::iter(names).map(|name| one(milvus, name)).buffered(CONCURRENCY).try_collect().await
+}
+
+/// The segments each collection has now.
+///
+/// # Errors
+/// The server's.
+pub async fn there(milvus: &Milvus, names: &[Name]) -> Result<BTreeMap<Name, BTreeSet<i64>>, EngineError> {
+    stream::iter(names)
+        .map(|name| async move {
+            let segments = patient(|| milvus.segments(&name.database, &name.collection)).await?;
+            Ok((name.clone(), segments.into_iter().map(|segment| segment.id).collect()))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await
 }
 
 /// One flush of the whole cluster.

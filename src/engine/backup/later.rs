@@ -7,7 +7,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::segments::{Found, Log, STORAGE_VERSION};
 use crate::engine::error::EngineError;
 use crate::manifest::{LogKind, binlog};
-use crate::milvus::FlushTicket;
 use crate::storage::Store;
 
 /// Field of the row timestamps (milvus-backup.md 3.1).
@@ -55,7 +54,8 @@ pub struct Recovered {
     pub mixed: Vec<i64>,
 }
 
-/// Leaves out segments whose rows all came after the flush. Only those the flush did not name are looked into: from 2.5 on
+/// Leaves out segments whose rows all came after the flush. Only those not `known` from the flush or
+/// from before it are looked into: from 2.5 on
 /// each segment is sorted into another one within seconds of its flush (milvus-newer.md 1), so that names alone do not tell
 /// a successor from a newcomer.
 ///
@@ -64,14 +64,12 @@ pub struct Recovered {
 pub async fn without_later_rows(
     store: &dyn Store,
     segments: Vec<Found>,
-    ticket: &FlushTicket,
+    known: &BTreeSet<i64>,
     flush_ts: u64,
 ) -> Result<Recovered, EngineError> {
-    let own: BTreeSet<i64> = ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids).copied().collect();
-    let own = &own;
     let looked: Vec<(Found, Option<(u64, u64)>)> = stream::iter(segments)
         .map(|found| async move {
-            let strange = !found.deletes_only && !own.contains(&found.segment.id);
+            let strange = !found.deletes_only && !known.contains(&found.segment.id);
             let span = if strange { span(store, &found).await? } else { None };
             Ok::<_, EngineError>((found, span))
         })

@@ -56,6 +56,20 @@ struct Flushed {
     tickets: BTreeMap<Name, FlushTicket>,
     /// Of the whole cluster.
     cluster: Option<ClusterFlush>,
+    /// Segments that were there before a flush of the cluster, which names none.
+    before: BTreeMap<Name, BTreeSet<i64>>,
+}
+
+impl Flushed {
+    /// Segments whose rows are all from before the flush.
+    fn known(&self, name: &Name) -> BTreeSet<i64> {
+        let before = self.before.get(name).cloned().unwrap_or_default();
+        let ticket = self.tickets.get(name).into_iter();
+        before
+            .into_iter()
+            .chain(ticket.flat_map(|ticket| ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids)).copied())
+            .collect()
+    }
 }
 
 /// A planned collection, or why it cannot be backed up.
@@ -173,10 +187,12 @@ impl Backup<'_> {
         }
         self.counters.enter(Stage::Flushing);
         if self.task.flush == Flush::Cluster {
-            return Ok(Flushed { cluster: Some(flush::cluster(&self.milvus).await?), ..Flushed::default() });
+            let before = flush::there(&self.milvus, names).await?;
+            let cluster = Some(flush::cluster(&self.milvus).await?);
+            return Ok(Flushed { cluster, before, ..Flushed::default() });
         }
         let tickets = flush::all(&self.milvus, names).await?;
-        Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), cluster: None })
+        Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), ..Flushed::default() })
     }
 
     /// Describes and lists all collections; a failure stays with its collection.
@@ -207,8 +223,7 @@ impl Backup<'_> {
             0 => found,
             flush_ts => {
                 let source = self.source.as_ref();
-                let all = FlushTicket::default();
-                let kept = later::without_later_rows(source, found, ticket.unwrap_or(&all), flush_ts).await?;
+                let kept = later::without_later_rows(source, found, &flushed.known(name), flush_ts).await?;
                 self.note_mixed(name, &kept.mixed);
                 later::without_later_deletes(source, kept.segments, flush_ts).await?
             }
