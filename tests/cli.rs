@@ -196,14 +196,12 @@ fn what_a_run_cannot_do_is_refused_by_the_name_of_its_flag() {
     let world = World::new();
     world.backup_of_the_go_tool("b");
     for (arguments, words) in [
-        (["create", "--rbac", "-n=x"].as_slice(), ["rbac is not supported"].as_slice()),
-        (&["create", "--backup_index_extra"], &["backup_index_extra"]),
+        (["create", "--backup_index_extra"].as_slice(), ["backup_index_extra"].as_slice()),
         (&["create", "--format", "snapshot"], &["format snapshot"]),
         (&["create", "--filter", "db."], &["database db without its collections"]),
         (&["create", "--filter", "db.*,db.c"], &["names database db as a whole and again"]),
         (&["create", "--filter", "a b"], &["\"a b\" is no filter"]),
         (&["create", "-n", "a-b"], &["a-b", "letters, digits and underscores"]),
-        (&["restore", "-n", "b", "--rbac"], &["rbac is not supported"]),
         (&["restore", "-n", "b", "--drop_exist_index=true"], &["drop_exist_index"]),
         (&["restore", "-n", "b", "--skip_create_collection"], &["skip_create_collection"]),
         (&["restore", "-n", "b", "-s", "a-b"], &["\"a-b\" is no suffix"]),

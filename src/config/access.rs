@@ -25,6 +25,8 @@ impl Settings {
             auth,
             store: self.milvus_storage_target()?,
             live_config: None,
+            rest: Some(milvus.rest_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
+            management: Some(milvus.management_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
         })
     }
 

@@ -98,9 +98,8 @@ pub fn schema2() -> Vec<Key> {
         key("milvus.grpc.serverName", Kind::Text, "", "name in the certificate where it is not the host"),
         key("milvus.grpc.mtlsCertPath", Kind::Text, "", "client certificate for mutual"),
         key("milvus.grpc.mtlsKeyPath", Kind::Text, "", "its key"),
-        key("milvus.rest.endpoint", Kind::Url, "", "REST interface of Milvus").idle(UNUSED),
-        key("milvus.management.endpoint", Kind::Url, "http://localhost:9091", "management interface of Milvus")
-            .idle(UNUSED),
+        key("milvus.rest.endpoint", Kind::Url, "", "REST interface of Milvus; empty for its gRPC port"),
+        key("milvus.management.endpoint", Kind::Url, "http://localhost:9091", "management interface of Milvus"),
         key("milvus.replicate.rpcChannelName", Kind::Text, "by-dev-replicate-msg", "channel of replication")
             .idle(UNUSED),
         key("milvus.etcd.endpoints", Kind::List, "localhost:2379", "etcd of Milvus").idle(UNUSED),

@@ -171,6 +171,7 @@ fn milvus(values: &Values, problems: &mut Vec<String>) -> Milvus {
         ca_file: some("milvus.grpc.caCertPath").map(PathBuf::from),
         server_name: some("milvus.grpc.serverName").map(str::to_owned),
         client: client.map(|(certificate, key)| (PathBuf::from(certificate), PathBuf::from(key))),
+        rest_endpoint: values.text("milvus.rest.endpoint").to_owned(),
         management_endpoint: values.text("milvus.management.endpoint").to_owned(),
     }
 }

@@ -46,6 +46,8 @@ pub struct Milvus {
     pub server_name: Option<String>,
     /// Client certificate and key for [`TlsMode::Mutual`].
     pub client: Option<(PathBuf, PathBuf)>,
+    /// `http(s)://host:port` of the REST interface; empty for the gRPC port.
+    pub rest_endpoint: String,
     /// `http(s)://host:port` of the management interface.
     pub management_endpoint: String,
 }
@@ -207,6 +209,7 @@ impl Default for Settings {
                 ca_file: None,
                 server_name: None,
                 client: None,
+                rest_endpoint: String::new(),
                 management_endpoint: "http://localhost:9091".into(),
             },
             milvus_storage: Storage::default(),

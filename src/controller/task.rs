@@ -54,6 +54,8 @@ pub fn backup(run: Run, backup: &MilvusBackup, valid: &ValidBackup) -> Written {
             api::BackupVerify::Manifest => VerifyBackup::Manifest,
             api::BackupVerify::Checksum => VerifyBackup::Checksum,
         },
+        rbac: false,
+        pause_gc: true,
         limits: limits(&spec.limits),
     }));
     written(run, work, mounts)
@@ -97,6 +99,8 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         preflight_only: spec.preflight_only,
         cleanup_on_failure: spec.cleanup_on_failure,
         last_attempt,
+        rbac: false,
+        cut_to_recovery_point: false,
         limits: limits(&spec.limits),
     }));
     written(run, work, mounts)
@@ -131,6 +135,8 @@ fn milvus(resolved: &Resolved, auth: Option<&Auth>, mounts: &mut Mounts) -> Milv
         }),
         auth: auth.and_then(|auth| auth_files(auth, mounts)),
         store: mounts.store(&store),
+        rest: None,
+        management: None,
         live_config: resolved.live_config.as_ref().map(|config| mounts.config_map(&config.value, LIVE_CONFIG)),
     }
 }

@@ -92,6 +92,8 @@ pub async fn milvus(target: &MilvusTarget) -> Result<Milvus, EngineError> {
     let options = ConnectOptions {
         tls,
         credentials,
+        rest: target.rest.clone(),
+        management: target.management.clone(),
         patience: PATIENCE,
         ..ConnectOptions::new(target.host.clone(), target.port)
     };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+mod access;
 pub mod artifact;
 mod backup;
 pub mod connect;
@@ -40,7 +41,8 @@ const LAST_CALLS: Duration = Duration::from_secs(20);
 /// A cancelled run is dropped where it stands, between two calls that must not be broken off: everything it did is either in
 /// the bucket and found again by listing, or in the ledger.
 pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -> Report {
-    let mut work = pin!(carry_out(task, counters));
+    let pause = backup::Pause::default();
+    let mut work = pin!(carry_out(task, counters, &pause));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         () = cancel.cancelled() => {
@@ -48,6 +50,7 @@ pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -
             break_off(work, counters).await
         }
     };
+    pause.end().await;
     outcome.unwrap_or_else(|error| failure(&error, counters))
 }
 
@@ -55,9 +58,16 @@ pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -
 ///
 /// # Errors
 /// See [`EngineError`].
-pub async fn carry_out(task: &Task, counters: &Counters) -> Result<Report, EngineError> {
+pub async fn attempt(task: &Task, counters: &Counters) -> Result<Report, EngineError> {
+    let pause = backup::Pause::default();
+    let outcome = carry_out(task, counters, &pause).await;
+    pause.end().await;
+    outcome
+}
+
+async fn carry_out(task: &Task, counters: &Counters, pause: &backup::Pause) -> Result<Report, EngineError> {
     match &task.work {
-        Work::Backup(backup) => backup::run(backup, &task.run, counters).await,
+        Work::Backup(backup) => backup::run(backup, &task.run, counters, pause).await,
         Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
         Work::Delete(delete) => delete::run(delete, counters).await,
         Work::Probe(probe) => probe::run(probe, &task.run, counters).await,

@@ -70,7 +70,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) if error.class() == Class::Retry && started.elapsed() < SERVER_RETURNS => {
                 tracing::warn!("waiting for milvus: {error}");
-                tokio::time::sleep(pauses.next()).await;
+                tokio::time::sleep(pauses.next().max(error.asked_pause())).await;
             }
             Err(error) => return Err(error.into()),
         }

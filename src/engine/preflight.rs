@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::error::EngineError;
 use super::select::Name;
-use super::task::{MilvusTarget, StoreTarget};
-use crate::milvus::{Milvus, SegmentState};
+use super::task::{BackupTask, Content, Flush, MilvusTarget, StoreTarget};
+use crate::milvus::gates::{OLDEST, dotted};
+use crate::milvus::{Gate, Milvus, SegmentState, ServerVersion};
 use crate::storage::Store;
 
 /// Collections whose binlogs are looked for before flushing.
@@ -39,6 +40,42 @@ pub fn config_drift(live: &str, target: &StoreTarget) -> Result<(), EngineError>
         Some(root) if root.trim_matches('/') != target.prefix => Err(differ("rootPath", &root, &target.prefix)),
         _ => Ok(()),
     }
+}
+
+/// Refuses servers that are too old for either direction.
+///
+/// # Errors
+/// `UnsupportedVersion`.
+pub fn version(version: &ServerVersion) -> Result<(), EngineError> {
+    if version.since(OLDEST) {
+        return Ok(());
+    }
+    Err(unsupported(format!("Milvus {version} is too old: {} or later is needed; upgrade it first", dotted(OLDEST))))
+}
+
+/// Refuses what a backup of this server could not hold.
+///
+/// # Errors
+/// `UnsupportedVersion`.
+pub fn readable(version: &ServerVersion, task: &BackupTask) -> Result<(), EngineError> {
+    if task.content == Content::Full && version.parsed.is_some() && version.has(Gate::SnapshotsOnly) {
+        return Err(unsupported(format!(
+            "the data of Milvus {version} can only be copied by its own snapshots, which this version does not make; a backup \
+             of the schema only (spec.content.data: SchemaOnly) is possible"
+        )));
+    }
+    if task.flush == Flush::Cluster && !version.has(Gate::FlushAll) {
+        return Err(unsupported(format!(
+            "Milvus {version} cannot flush the whole cluster at once in a way that tells when it is done: leave the flush to \
+             Auto"
+        )));
+    }
+    Ok(())
+}
+
+/// What this version of Milvus cannot do.
+pub fn unsupported(message: String) -> EngineError {
+    EngineError::Setup { reason: "UnsupportedVersion", message }
 }
 
 /// Reads the mounted live configuration where there is one.

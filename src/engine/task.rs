@@ -179,6 +179,12 @@ pub struct MilvusTarget {
     pub auth: Option<AuthFiles>,
     /// Milvus' own bucket; its `prefix` is Milvus' rootPath.
     pub store: StoreTarget,
+    /// `http(s)://host:port` of the REST API; none for the gRPC port, which serves it too by default.
+    #[serde(default)]
+    pub rest: Option<String>,
+    /// `http(s)://host:port` of the management port; none for port 9091 of `host`.
+    #[serde(default)]
+    pub management: Option<String>,
     /// Mounted `user.yaml` of the live server, compared with `store` before anything is done.
     #[serde(default)]
     pub live_config: Option<PathBuf>,
@@ -267,6 +273,8 @@ pub enum Flush {
     /// Flush every selected collection.
     #[default]
     Auto,
+    /// One flush of the whole cluster, other collections included; from Milvus 2.6.11 on.
+    Cluster,
     /// Take what is flushed already; the recovery point is then that of the oldest flushed data.
     Skip,
 }
@@ -336,6 +344,12 @@ pub struct BackupTask {
     /// Proof.
     #[serde(default)]
     pub verify: VerifyBackup,
+    /// Also record users with their password hashes, roles and grants of the whole cluster.
+    #[serde(default)]
+    pub rbac: bool,
+    /// Pause Milvus' garbage collection while files are copied, where it can be paused.
+    #[serde(default = "yes")]
+    pub pause_gc: bool,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -445,6 +459,12 @@ pub struct RestoreTask {
     /// Proof.
     #[serde(default)]
     pub verify: VerifyRestore,
+    /// Also bring back recorded users, roles and grants that the target does not have.
+    #[serde(default)]
+    pub rbac: bool,
+    /// Leave out rows and deletes that are newer than the recovery point of their collection.
+    #[serde(default)]
+    pub cut_to_recovery_point: bool,
     /// Stop after the plan.
     #[serde(default)]
     pub preflight_only: bool,

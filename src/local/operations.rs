@@ -204,7 +204,7 @@ async fn milvus_storage_is_empty(settings: &Settings) -> Result<bool, EngineErro
 async fn try_backup_storage(settings: &Settings) -> Result<(), EngineError> {
     let work = Work::Probe(ProbeTask { location: settings.backup_target()?, write: true });
     let task = Task { version: TASK_VERSION, run: run(new_id(), "check"), work };
-    engine::carry_out(&task, &Counters::default()).await.map(|_| ())
+    engine::attempt(&task, &Counters::default()).await.map(|_| ())
 }
 
 async fn backups(settings: &Settings) -> Result<(Arc<dyn Store>, StoreTarget), EngineError> {

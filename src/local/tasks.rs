@@ -59,14 +59,11 @@ pub fn backup(
     let artifact = name.clone().unwrap_or_else(|| default_name("backup", now));
     validate_artifact_name(&artifact)?;
     refuse(*format == Format::Snapshot, "format snapshot", "leave it out, or use binlog")?;
-    refuse(*rbac, "rbac", "leave it out and carry users and roles over by hand")?;
     refuse(
         *index_extra,
         "backup_index_extra (with_index_extra)",
         "leave it out; index definitions are in every backup",
     )?;
-    refuse(*pause_gc == Some(true), "gc_pause_enable", GC_ADVICE)?;
-    refuse(gc_address.is_some(), "gc_pause_address", GC_ADVICE)?;
     let mut warnings = Vec::new();
     if let Strategy::BulkFlush | Strategy::SerialFlush = strategy {
         warnings.push(
@@ -74,12 +71,13 @@ pub fn backup(
                 .to_owned(),
         );
     }
-    if settings.pause_gc && *pause_gc != Some(false) && *strategy != Strategy::MetaOnly {
-        warnings.push(format!("backup.pauseGC has no effect in this version: {GC_ADVICE}"));
+    let mut milvus = settings.milvus_target()?;
+    if gc_address.is_some() {
+        milvus.management.clone_from(gc_address);
     }
     let task = BackupTask {
         artifact,
-        milvus: settings.milvus_target()?,
+        milvus,
         destination: settings.backup_target()?,
         selection: match filter {
             Some(filter) => selection(filter)?,
@@ -90,12 +88,12 @@ pub fn backup(
         flush: if *strategy == Strategy::SkipFlush { Flush::Skip } else { Flush::Auto },
         on_collection_error: OnCollectionError::Fail,
         verify: VerifyBackup::Manifest,
+        rbac: *rbac,
+        pause_gc: pause_gc.unwrap_or(settings.pause_gc),
         limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
     };
     Ok(Planned { task, warnings })
 }
-
-const GC_ADVICE: &str = "raise dataCoord.gc.dropTolerance of Milvus above the time a backup takes";
 
 /// The task of a restore, for a backup that holds `info`.
 ///
@@ -132,6 +130,8 @@ pub fn restore(
         },
         load: if request.meta_only { Load::None } else { Load::Original },
         verify: VerifyRestore::RowCounts,
+        rbac: request.rbac,
+        cut_to_recovery_point: request.truncate_binlog_by_ts,
         preflight_only: false,
         cleanup_on_failure: true,
         last_attempt: true,
@@ -229,7 +229,6 @@ fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
         return Err(EngineError::Rejected(format!("{suffix:?} is no suffix: use letters, digits and _")));
     }
     let alone = "leave it out";
-    refuse(request.rbac, "rbac", "leave it out and make users and roles by hand")?;
     refuse(request.drop_exist_index, "drop_exist_index", "use drop_exist_collection to make the collection anew")?;
     refuse(
         request.skip_create_collection,
@@ -238,7 +237,6 @@ fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
     )?;
     refuse(request.max_shard_num != 0, "maxShardNum", alone)?;
     refuse(!request.skip_params.is_empty(), "skipParams", alone)?;
-    refuse(request.truncate_binlog_by_ts, "truncateBinlogByTs", alone)?;
     refuse(!request.ezk_mapping.is_empty(), "ezkMapping", alone)?;
     let plan = request.plan.iter().flat_map(|plan| &plan.mapping);
     let overridden =
@@ -373,12 +371,26 @@ mod tests {
     }
 
     #[test]
-    fn garbage_collection_that_is_not_paused_is_told_where_the_settings_ask_and_refused_where_the_request_does() {
-        let of =
-            |pause_gc| backup(&Settings::default(), &CreateRequest { pause_gc, ..CreateRequest::default() }, noon());
-        assert!(of(None).unwrap().warnings.iter().any(|warning| warning.contains("backup.pauseGC")));
-        assert!(of(Some(false)).unwrap().warnings.is_empty());
-        assert!(of(Some(true)).unwrap_err().to_string().contains("gc_pause_enable"));
+    fn a_request_decides_whether_garbage_collection_pauses_and_else_the_settings_do() {
+        let of = |paused_by_default, pause_gc| {
+            let settings = Settings { pause_gc: paused_by_default, ..Settings::default() };
+            let gc_address = Some("http://milvus:9191".to_owned());
+            let planned = backup(&settings, &CreateRequest { pause_gc, gc_address, ..CreateRequest::default() }, noon());
+            let task = planned.unwrap().task;
+            assert_eq!(task.milvus.management.as_deref(), Some("http://milvus:9191"));
+            task.pause_gc
+        };
+        assert!(of(true, None) && of(false, Some(true)) && of(true, Some(true)));
+        assert!(!of(false, None) && !of(true, Some(false)));
+    }
+
+    #[test]
+    fn users_and_the_cut_to_the_recovery_point_reach_the_engine() {
+        let create = CreateRequest { rbac: true, ..CreateRequest::default() };
+        assert!(backup(&Settings::default(), &create, noon()).unwrap().task.rbac);
+        let asked = RestoreRequest { rbac: true, truncate_binlog_by_ts: true, ..request() };
+        let task = restore(&Settings::default(), &asked, &shop()).unwrap().task;
+        assert!(task.rbac && task.cut_to_recovery_point);
     }
 
     #[test]
@@ -460,12 +472,10 @@ mod tests {
         let database = PlanDatabase { source: "sales".into(), target: "s".into(), collections: vec![overridden] };
         let plan = RestorePlan { mapping: vec![database], filter: None };
         for (request, option) in [
-            (RestoreRequest { rbac: true, ..request() }, "rbac"),
             (RestoreRequest { drop_exist_index: true, ..request() }, "drop_exist_index"),
             (RestoreRequest { skip_create_collection: true, ..request() }, "skip_create_collection"),
             (RestoreRequest { max_shard_num: 1, ..request() }, "maxShardNum"),
             (RestoreRequest { skip_params: skip, ..request() }, "skipParams"),
-            (RestoreRequest { truncate_binlog_by_ts: true, ..request() }, "truncateBinlogByTs"),
             (RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() }, "ezkMapping"),
             (RestoreRequest { plan: Some(plan), ..request() }, "restorePlan override"),
             (RestoreRequest { source: filter("sales."), ..request() }, "database sales without its collections"),

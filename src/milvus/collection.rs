@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use super::call::Call;
 use super::proto::milvus as wire;
-use super::proto::schema::CollectionSchema;
+use super::proto::schema::{CollectionSchema, FieldSchema};
 use super::{Milvus, MilvusError, Missing, key_values, pairs};
 
 /// Creating waits for every part of a cluster to take note.
@@ -148,6 +148,36 @@ impl Milvus {
         let call = Call::collection("CreateCollection", database, &new.name).within(CREATE_DEADLINE);
         let request = create_request(database, new);
         self.session.call(call, request, |mut c, r| async move { c.create_collection(r).await }).await?;
+        Ok(())
+    }
+
+    /// Sets properties of a collection.
+    pub async fn alter_collection(
+        &self,
+        database: &str,
+        collection: &str,
+        properties: &[(String, String)],
+    ) -> Result<(), MilvusError> {
+        let call = Call::collection("AlterCollection", database, collection);
+        let request = wire::AlterCollectionRequest {
+            db_name: database.to_owned(),
+            collection_name: collection.to_owned(),
+            properties: key_values(properties),
+        };
+        self.session.call(call, request, |mut c, r| async move { c.alter_collection(r).await }).await?;
+        Ok(())
+    }
+
+    /// Adds a field, which gets the next free id. It must be nullable. From 2.6 on.
+    pub async fn add_field(&self, database: &str, collection: &str, field: &FieldSchema) -> Result<(), MilvusError> {
+        let call = Call::collection("AddCollectionField", database, collection)
+            .about(format!("field {} of collection {database}.{collection}", field.name));
+        let request = wire::AddCollectionFieldRequest {
+            db_name: database.to_owned(),
+            collection_name: collection.to_owned(),
+            schema: field.encode_to_vec(),
+        };
+        self.session.call(call, request, |mut c, r| async move { c.add_collection_field(r).await }).await?;
         Ok(())
     }
 

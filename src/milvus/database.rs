@@ -1,7 +1,9 @@
 //! Databases. Servers before 2.2.9 have only the default one.
 
 use super::call::Call;
-use super::proto::milvus::{CreateDatabaseRequest, DescribeDatabaseRequest, DropDatabaseRequest, ListDatabasesRequest};
+use super::proto::milvus::{
+    AlterDatabaseRequest, CreateDatabaseRequest, DescribeDatabaseRequest, DropDatabaseRequest, ListDatabasesRequest,
+};
 use super::{DEFAULT_DATABASE, Milvus, MilvusError, key_values, pairs};
 
 /// A database as the server describes it.
@@ -36,6 +38,14 @@ impl Milvus {
         let call = Call::server("CreateDatabase").about(format!("database {name}"));
         let request = CreateDatabaseRequest { db_name: name.to_owned(), properties: key_values(properties) };
         self.session.call(call, request, |mut c, r| async move { c.create_database(r).await }).await?;
+        Ok(())
+    }
+
+    /// Sets properties of a database. From 2.4.1 on.
+    pub async fn alter_database(&self, name: &str, properties: &[(String, String)]) -> Result<(), MilvusError> {
+        let call = Call::server("AlterDatabase").about(format!("database {name}"));
+        let request = AlterDatabaseRequest { db_name: name.to_owned(), properties: key_values(properties) };
+        self.session.call(call, request, |mut c, r| async move { c.alter_database(r).await }).await?;
         Ok(())
     }
 

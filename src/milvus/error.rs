@@ -252,6 +252,11 @@ impl MilvusError {
         }
     }
 
+    /// How long the server asks to be left alone with this call; nothing for errors other than a rate limit.
+    pub fn asked_pause(&self) -> Duration {
+        super::call::asked_pause(self)
+    }
+
     /// Whether something named in the call is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, MilvusError::NotFound { .. })

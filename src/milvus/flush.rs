@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prost::Message as _;
+
 use super::call::Call;
 use super::proto::milvus as wire;
 use super::{Milvus, MilvusError};
@@ -26,7 +28,54 @@ pub struct FlushTicket {
     pub channel_checkpoints: BTreeMap<String, Vec<u8>>,
 }
 
+/// A flush of the whole cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterFlush {
+    /// Physical channel and the message that went over it, as the server made it.
+    pub messages: BTreeMap<String, Vec<u8>>,
+    /// Physical channel and the hybrid timestamp everything before which is covered.
+    pub ticks: BTreeMap<String, u64>,
+    /// Control channel.
+    pub control_channel: String,
+    /// All physical channels.
+    pub channels: Vec<String>,
+}
+
 impl Milvus {
+    /// Seals what is growing in every collection of the cluster. Servers before 2.6.8 answer no messages, so that nothing
+    /// tells when it is done: that is [`MilvusError::Unimplemented`].
+    pub async fn flush_all(&self) -> Result<ClusterFlush, MilvusError> {
+        let call = Call::server("FlushAll").within(FLUSH_DEADLINE);
+        let answer = self
+            .session
+            .call(call.clone(), wire::FlushAllRequest {}, |mut c, r| async move { c.flush_all(r).await })
+            .await?;
+        if answer.flush_all_msgs.is_empty() {
+            let cause = "its answer has no message for each channel".to_owned();
+            return Err(MilvusError::Unimplemented { site: self.session.site(&call), cause });
+        }
+        let mut ticks = BTreeMap::new();
+        for (channel, message) in &answer.flush_all_msgs {
+            let tick = tick(message).ok_or_else(|| self.session.malformed(&call, "a message without a time tick"))?;
+            ticks.insert(channel.clone(), tick);
+        }
+        let cluster = answer.cluster_info.unwrap_or_default();
+        Ok(ClusterFlush {
+            messages: answer.flush_all_msgs,
+            ticks,
+            control_channel: cluster.cchannel,
+            channels: cluster.pchannels,
+        })
+    }
+
+    /// Whether a flush of the whole cluster is done.
+    pub async fn is_all_flushed(&self, flush: &ClusterFlush) -> Result<bool, MilvusError> {
+        let call = Call::server("GetFlushAllState");
+        let request = wire::GetFlushAllStateRequest { flush_all_tss: flush.ticks.clone(), ..Default::default() };
+        let answer = self.session.call(call, request, |mut c, r| async move { c.get_flush_all_state(r).await }).await?;
+        Ok(answer.flushed)
+    }
+
     /// Seals what is growing in a collection. Servers allow one flush per collection in ten seconds by default; a
     /// refusal for that is waited for.
     pub async fn flush(&self, database: &str, collection: &str) -> Result<FlushTicket, MilvusError> {
@@ -64,6 +113,12 @@ fn ticket(mut answer: wire::FlushResponse, collection: &str) -> FlushTicket {
     }
 }
 
+/// Property `_tt` of a message of the stream: a number in base 36 (milvus-wire.md 2.5).
+fn tick(message: &[u8]) -> Option<u64> {
+    let message = wire::ImmutableMessage::decode(message).ok()?;
+    u64::from_str_radix(message.properties.get("_tt")?, 36).ok()
+}
+
 /// With segments only, the answer turns true before deletes are safe; with neither segments nor a collection, at once.
 fn state_request(database: &str, collection: &str, ticket: &FlushTicket) -> wire::GetFlushStateRequest {
     wire::GetFlushStateRequest {
@@ -79,7 +134,6 @@ mod tests {
     use super::*;
     use crate::milvus::proto::msg::MsgPosition;
     use crate::milvus::proto::schema::LongArray;
-    use prost::Message as _;
 
     fn one<V>(key: &str, value: V) -> BTreeMap<String, V> {
         BTreeMap::from([(key.to_owned(), value)])
@@ -102,6 +156,21 @@ mod tests {
         );
         assert_eq!((ticket.flush_ts, ticket.seal_time_seconds), (Some(42), Some(1_700_000_000)));
         assert_eq!(ticket.channel_checkpoints, one("ch_v0", vec![1]));
+    }
+
+    #[test]
+    fn the_tick_of_a_message_is_read_in_base_36() {
+        let hybrid = 470_614_402_763_587_586_u64;
+        let mut digits = Vec::new();
+        let mut rest = hybrid;
+        while rest > 0 {
+            digits.insert(0, char::from_digit((rest % 36) as u32, 36).unwrap());
+            rest /= 36;
+        }
+        let text: String = digits.into_iter().collect();
+        let message = wire::ImmutableMessage { properties: one("_tt", text) };
+        assert_eq!(tick(&message.encode_to_vec()), Some(hybrid));
+        assert_eq!(tick(&wire::ImmutableMessage::default().encode_to_vec()), None);
     }
 
     #[test]

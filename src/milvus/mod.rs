@@ -1,4 +1,4 @@
-//! Milvus over gRPC: one thin function per call, one place that turns an answer into an error.
+//! Milvus over gRPC, REST and its management port: one thin function per call, one place that turns an answer into an error.
 //!
 //! Owns the wire (proto, metadata, deadlines, retries). Must never know about buckets or backups.
 //!
@@ -13,12 +13,17 @@ mod connect;
 mod database;
 mod error;
 mod flush;
+pub mod gates;
+mod http;
 mod import;
 mod index;
 mod load;
+mod management;
 mod options;
 pub mod proto;
 mod query;
+mod rbac;
+mod rest;
 mod segment;
 mod server;
 mod session;
@@ -32,13 +37,17 @@ use std::time::Duration;
 pub use collection::{CollectionDescription, CollectionRef, NewCollection, Partition};
 pub use database::DatabaseInfo;
 pub use error::{CallSite, MilvusError, Missing};
-pub use flush::FlushTicket;
+pub use flush::{ClusterFlush, FlushTicket};
+pub use gates::Gate;
 pub use import::{Import, ImportState, ImportTask};
 pub use index::{Index, IndexState};
 pub use load::LoadState;
+pub use management::{GcPause, ManagementError};
 pub use options::{ConnectOptions, Credentials, Tls};
 pub use proto::common::ConsistencyLevel;
 pub use proto::schema::{CollectionSchema, DataType, FieldSchema};
+pub use rbac::Rbac;
+pub use rest::SegmentFiles;
 pub use segment::{Segment, SegmentLevel, SegmentState};
 pub use server::Health;
 pub use version::ServerVersion;

@@ -18,6 +18,10 @@ pub struct ConnectOptions {
     pub tls: Option<Tls>,
     /// Login; none where the server asks for none.
     pub credentials: Option<Credentials>,
+    /// `http(s)://host:port` of the REST API; none for the port of gRPC, which serves it too by default.
+    pub rest: Option<String>,
+    /// `http(s)://host:port` of the management port; none for port 9091 of the host.
+    pub management: Option<String>,
     /// Version of this client, shown in the server's list of clients.
     pub client_version: String,
     /// Longest wait for the answer to one try of a call; some calls that are known to be slow get more.
@@ -36,6 +40,8 @@ impl ConnectOptions {
             port,
             tls: None,
             credentials: None,
+            rest: None,
+            management: None,
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             deadline: Duration::from_secs(30),
             patience: Duration::from_secs(60),
@@ -113,6 +119,17 @@ impl Credentials {
             Credentials::Token(token) => STANDARD.encode(token),
         };
         let mut value = MetadataValue::try_from(encoded).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// Value of the `Authorization` header of the REST API: plain, not base64 (milvus-wire.md 4.1).
+    pub(super) fn bearer(&self) -> Option<http::HeaderValue> {
+        let text = match self {
+            Credentials::UserPassword { user, password } => format!("Bearer {user}:{password}"),
+            Credentials::Token(token) => format!("Bearer {token}"),
+        };
+        let mut value = http::HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
     }

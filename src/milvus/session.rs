@@ -14,6 +14,8 @@ use tonic::{Request, Response, Status};
 use super::call::{Call, asked_pause};
 use super::connect::{backoff, closed_at_once, connect};
 use super::error::{CallSite, MilvusError, words};
+use super::http::Http;
+use super::management::MANAGEMENT_PORT;
 use super::options::ConnectOptions;
 use super::proto::common::ClientInfo;
 use super::proto::milvus::milvus_service_client::MilvusServiceClient;
@@ -39,6 +41,9 @@ pub(super) struct Session {
     patience: Duration,
     /// When the server was last found away.
     away: Arc<Mutex<Option<Instant>>>,
+    /// REST and management, or why they cannot be addressed.
+    rest: Result<Http, String>,
+    management: Result<Http, String>,
 }
 
 impl fmt::Debug for Session {
@@ -61,6 +66,8 @@ impl Session {
             deadline: options.deadline,
             patience: options.connect_patience,
             away: Arc::default(),
+            rest: rest(&options),
+            management: management(&options),
         };
         let user = options.credentials.as_ref().map_or(String::new(), |login| login.user().to_owned());
         let registered = session.register(user, options.client_version).await;
@@ -73,6 +80,16 @@ impl Session {
     /// `host:port`.
     pub(super) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The REST API.
+    pub(super) fn rest(&self) -> Result<&Http, Status> {
+        self.rest.as_ref().map_err(|cause| Status::unimplemented(cause.clone()))
+    }
+
+    /// The management port.
+    pub(super) fn management(&self) -> Result<&Http, String> {
+        self.management.as_ref().map_err(Clone::clone)
     }
 
     /// How long ago the server was last found unreachable, none where it always answered.
@@ -233,6 +250,21 @@ impl Session {
     }
 }
 
+fn rest(options: &ConnectOptions) -> Result<Http, String> {
+    let login = options.credentials.as_ref().and_then(|login| login.bearer());
+    match &options.rest {
+        Some(url) => Http::at(url, options.tls.as_ref(), login),
+        None => Http::beside_grpc(&options.host, options.port, options.tls.as_ref(), login),
+    }
+}
+
+fn management(options: &ConnectOptions) -> Result<Http, String> {
+    match &options.management {
+        Some(url) => Http::at(url, options.tls.as_ref(), None),
+        None => Http::beside_grpc(&options.host, MANAGEMENT_PORT, None, None),
+    }
+}
+
 /// The client's own deadline and the server's look alike.
 fn is_timeout(status: &Status) -> bool {
     match status.code() {
@@ -259,6 +291,8 @@ mod tests {
             deadline: Duration::from_secs(30),
             patience: Duration::from_secs(60),
             away: Arc::default(),
+            rest: Err("none".into()),
+            management: Err("none".into()),
         }
     }
 

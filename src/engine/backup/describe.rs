@@ -11,7 +11,7 @@ use crate::engine::schema;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::PartitionBackupInfo;
 use crate::manifest::{CollectionBackupInfo, IndexInfo, KeyValuePair};
-use crate::milvus::{CollectionDescription, FlushTicket, Index, LoadState, Milvus, Partition};
+use crate::milvus::{ClusterFlush, CollectionDescription, FlushTicket, Index, LoadState, Milvus, Partition};
 
 /// Describes one collection; segments are added later.
 ///
@@ -128,4 +128,26 @@ pub fn consistent_to(info: &mut CollectionBackupInfo, ticket: &FlushTicket) {
         .iter()
         .map(|(channel, position)| (channel.clone(), STANDARD.encode(position)))
         .collect();
+}
+
+/// Records the moment the collection is consistent to after a flush of the whole cluster: the earliest tick of its
+/// channels.
+///
+/// # Errors
+/// The flush did not cover a channel of the collection.
+pub fn consistent_to_cluster(info: &mut CollectionBackupInfo, flush: &ClusterFlush) -> Result<(), EngineError> {
+    let mut earliest = None;
+    for channel in &info.physical_channel_names {
+        let Some(tick) = flush.ticks.get(channel) else {
+            return Err(EngineError::Interrupted(format!(
+                "the flush of the cluster did not cover channel {channel} of collection {}.{}, which may be new",
+                info.db_name, info.collection_name
+            )));
+        };
+        earliest = Some(earliest.map_or(*tick, |earliest: u64| earliest.min(*tick)));
+    }
+    info.backup_timestamp = earliest.unwrap_or_default();
+    // Unix seconds of a hybrid timestamp.
+    info.backup_physical_timestamp = (info.backup_timestamp >> 18) / 1000;
+    Ok(())
 }

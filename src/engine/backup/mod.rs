@@ -6,11 +6,15 @@
 mod commit;
 mod describe;
 mod flush;
+mod later;
+mod pause;
 mod segments;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
@@ -21,12 +25,14 @@ use super::patience::patient;
 use super::progress::Counters;
 use super::select::{Name, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
-use super::{connect, lock, preflight};
+use super::{access, connect, lock, preflight};
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair, ObjectRecord};
-use crate::milvus::{FlushTicket, Milvus};
+use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
 use crate::storage::{Store, list_all, sweep_uploads};
+
+pub use pause::Pause;
 
 /// Collections described and listed at once.
 const COLLECTIONS: usize = 8;
@@ -39,6 +45,31 @@ struct Backup<'a> {
     milvus: Milvus,
     source: std::sync::Arc<dyn Store>,
     artifact: Artifact,
+    /// Things a person should look at.
+    warnings: std::sync::Mutex<Vec<String>>,
+}
+
+/// The moment all collections are made consistent to.
+#[derive(Debug, Default)]
+struct Flushed {
+    /// By collection.
+    tickets: BTreeMap<Name, FlushTicket>,
+    /// Of the whole cluster.
+    cluster: Option<ClusterFlush>,
+    /// Segments that were there before a flush of the cluster, which names none.
+    before: BTreeMap<Name, BTreeSet<i64>>,
+}
+
+impl Flushed {
+    /// Segments whose rows are all from before the flush.
+    fn known(&self, name: &Name) -> BTreeSet<i64> {
+        let before = self.before.get(name).cloned().unwrap_or_default();
+        let ticket = self.tickets.get(name).into_iter();
+        before
+            .into_iter()
+            .chain(ticket.flat_map(|ticket| ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids)).copied())
+            .collect()
+    }
 }
 
 /// A planned collection, or why it cannot be backed up.
@@ -57,7 +88,7 @@ struct Split {
 ///
 /// # Errors
 /// See [`EngineError`]; nothing is committed then.
-pub async fn run(task: &BackupTask, run: &Run, counters: &Counters) -> Result<Report, EngineError> {
+pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Pause) -> Result<Report, EngineError> {
     counters.enter(Stage::Preflight);
     if let Some(live) = preflight::live_config(task.milvus.live_config.as_deref()).await {
         preflight::config_drift(&live, &task.milvus.store)?;
@@ -69,8 +100,13 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters) -> Result<Re
     let source = connect::store(&task.milvus.store).await?;
     let milvus = patient_connect(task).await?;
     counters.saw_version(&milvus.version().text);
-    let backup = Backup { task, run, counters, milvus, source, artifact };
-    backup.make().await
+    preflight::version(milvus.version())?;
+    preflight::readable(milvus.version(), task)?;
+    let backup = Backup { task, run, counters, milvus, source, artifact, warnings: std::sync::Mutex::default() };
+    tokio::select! {
+        outcome = backup.make(pause) => outcome,
+        never = pause.keep(counters) => match never {},
+    }
 }
 
 async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
@@ -78,21 +114,33 @@ async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
 }
 
 impl Backup<'_> {
-    async fn make(&self) -> Result<Report, EngineError> {
+    async fn make(&self, pause: &Pause) -> Result<Report, EngineError> {
         let names = self.selected().await?;
         let (store, key) = (self.artifact.store(), self.artifact.keys.operator(OperatorFile::Lock));
         let lock = lock::take(store, key, &self.task.artifact, self.run).await?;
         // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
         sweep_uploads(store, &self.artifact.keys.dir()).await?;
-        let tickets = self.flush(&names).await?;
-        let planned = self.plan(&names, &tickets).await;
+        let mut warnings = Vec::new();
+        if self.task.pause_gc && self.task.content == Content::Full {
+            warnings.extend(pause.begin(&self.milvus, self.counters).await);
+        }
+        let flushed = self.flush(&names).await?;
+        let planned = self.plan(&names, &flushed).await;
         let Split { collections, copies, failed } = self.split(planned)?;
         let copied_bytes = self.copy(&copies, &lock).await?;
         self.counters.enter(Stage::Verifying);
         let records = verify::artifact(&self.artifact, &copies, self.task.verify).await?;
         self.counters.enter(Stage::Finalizing);
-        let info = self.info(collections).await?;
-        let summary = summary(&info, &records, copied_bytes, self.task);
+        let mut info = self.info(collections, flushed.cluster).await?;
+        if self.task.rbac {
+            let (meta, warning) = access::read(&self.milvus).await?;
+            info.rbac_meta = Some(meta);
+            warnings.extend(warning);
+        }
+        if let Ok(mut noted) = self.warnings.lock() {
+            warnings.append(&mut noted);
+        }
+        let summary = summary(&info, &records, copied_bytes, self.task, warnings);
         lock.still_held().await?;
         let digest = commit::write(&self.artifact, self, &info, &records, &failed).await?;
         Ok(self.report(&info, summary, digest, failed))
@@ -112,51 +160,88 @@ impl Backup<'_> {
         let sampled: Vec<(Name, i64)> =
             names.iter().filter_map(|name| ids.get(name).map(|id| (name.clone(), *id))).collect();
         self.counters.plan(names.len() as u64, 0, 0);
+        self.unencrypted(&names).await?;
         if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
         Ok(names)
     }
 
-    async fn flush(&self, names: &[Name]) -> Result<BTreeMap<Name, FlushTicket>, EngineError> {
+    /// Files of an encrypted database are of no use without its key, and the key is not backed up.
+    async fn unencrypted(&self, names: &[Name]) -> Result<(), EngineError> {
+        let databases: BTreeSet<&str> = names.iter().map(|name| name.database.as_str()).collect();
+        for database in databases {
+            let Some(found) = patient(|| self.milvus.describe_database(database)).await? else { return Ok(()) };
+            if found.properties.iter().any(|(key, value)| key == "cipher.ezID" && !value.is_empty()) {
+                return Err(EngineError::Rejected(format!(
+                    "database {database} is encrypted, and its key cannot be backed up by this version: exclude it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, names: &[Name]) -> Result<Flushed, EngineError> {
         if self.task.flush == Flush::Skip || self.task.content == Content::SchemaOnly {
-            return Ok(BTreeMap::new());
+            return Ok(Flushed::default());
         }
         self.counters.enter(Stage::Flushing);
+        if self.task.flush == Flush::Cluster {
+            let before = flush::there(&self.milvus, names).await?;
+            let cluster = Some(flush::cluster(&self.milvus).await?);
+            return Ok(Flushed { cluster, before, ..Flushed::default() });
+        }
         let tickets = flush::all(&self.milvus, names).await?;
-        Ok(names.iter().cloned().zip(tickets).collect())
+        Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), ..Flushed::default() })
     }
 
     /// Describes and lists all collections; a failure stays with its collection.
-    async fn plan(&self, names: &[Name], tickets: &BTreeMap<Name, FlushTicket>) -> Vec<Planned> {
+    async fn plan(&self, names: &[Name], flushed: &Flushed) -> Vec<Planned> {
         self.counters.enter(Stage::CopyingMetadata);
         stream::iter(names)
-            .map(|name| async move { (name.clone(), self.plan_one(name, tickets.get(name)).await) })
+            .map(|name| async move { (name.clone(), self.plan_one(name, flushed).await) })
             .buffered(COLLECTIONS)
             .collect()
             .await
     }
 
-    async fn plan_one(
-        &self,
-        name: &Name,
-        ticket: Option<&FlushTicket>,
-    ) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
+    async fn plan_one(&self, name: &Name, flushed: &Flushed) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
         let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
+        let ticket = flushed.tickets.get(name);
         if let Some(ticket) = ticket {
             describe::consistent_to(&mut info, ticket);
+        }
+        if let Some(cluster) = &flushed.cluster {
+            describe::consistent_to_cluster(&mut info, cluster)?;
         }
         if self.task.content == Content::SchemaOnly {
             return Ok((info, Vec::new()));
         }
         let root = &self.task.milvus.store.prefix;
         let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket).await?;
-        let found = match ticket.and_then(|ticket| ticket.flush_ts) {
-            Some(flush_ts) => segments::without_later_deletes(self.source.as_ref(), found, flush_ts).await?,
-            None => found,
+        let found = match info.backup_timestamp {
+            0 => found,
+            flush_ts => {
+                let source = self.source.as_ref();
+                let kept = later::without_later_rows(source, found, &flushed.known(name), flush_ts).await?;
+                self.note_mixed(name, &kept.mixed);
+                later::without_later_deletes(source, kept.segments, flush_ts).await?
+            }
         };
         let copies = segments::record(&mut info, &self.artifact.keys, found);
         Ok((info, copies))
+    }
+
+    fn note_mixed(&self, name: &Name, mixed: &[i64]) {
+        if let Some(segment) = mixed.first()
+            && let Ok(mut warnings) = self.warnings.lock()
+        {
+            warnings.push(format!(
+                "segment {segment} of collection {name} ({} in all) holds rows that are newer than the recovery point, because \
+                 compaction joined segments meanwhile: a restore has them too, unless it cuts to the recovery point",
+                mixed.len()
+            ));
+        }
     }
 
     /// Keeps what can be backed up; decides by `onCollectionError` what the rest means.
@@ -200,7 +285,12 @@ impl Backup<'_> {
         Ok(moved)
     }
 
-    async fn info(&self, collections: Vec<CollectionBackupInfo>) -> Result<BackupInfo, EngineError> {
+    async fn info(
+        &self,
+        collections: Vec<CollectionBackupInfo>,
+        cluster: Option<ClusterFlush>,
+    ) -> Result<BackupInfo, EngineError> {
+        let cluster = cluster.unwrap_or_default();
         let mut databases = BTreeMap::new();
         for collection in &collections {
             databases.entry(collection.db_name.clone()).or_insert(collection.db_id);
@@ -223,6 +313,13 @@ impl Backup<'_> {
             collection_backups: collections,
             milvus_version: self.milvus.version().text.clone(),
             database_backups: described,
+            flush_all_msgs_base64: cluster
+                .messages
+                .into_iter()
+                .map(|(channel, message)| (channel, STANDARD.encode(message)))
+                .collect(),
+            control_channel_name: cluster.control_channel,
+            physical_channel_names: cluster.channels,
             ..BackupInfo::default()
         })
     }
@@ -263,8 +360,13 @@ fn recovery_point(info: &BackupInfo) -> Option<Timestamp> {
     points?.into_iter().min()
 }
 
-fn summary(info: &BackupInfo, records: &[ObjectRecord], copied: u64, task: &BackupTask) -> Summary {
-    let mut warnings = Vec::new();
+fn summary(
+    info: &BackupInfo,
+    records: &[ObjectRecord],
+    copied: u64,
+    task: &BackupTask,
+    mut warnings: Vec<String>,
+) -> Summary {
     if task.flush == Flush::Skip {
         warnings.push("flush was skipped: rows that were still in memory are not in the backup".to_owned());
     }

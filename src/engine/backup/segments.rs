@@ -2,25 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
-
 use crate::engine::copy::Copy;
 use crate::engine::error::{EngineError, named};
 use crate::engine::patience::patient;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::ALL_PARTITIONS;
-use crate::manifest::binlog;
 use crate::manifest::layout::{self, Artifact};
 use crate::manifest::{Binlog, CollectionBackupInfo, FieldBinlog, LogKey, LogKind, SegmentBackupInfo};
-use crate::milvus::{FlushTicket, Milvus, Segment, SegmentLevel, SegmentState};
+use crate::milvus::{FlushTicket, Gate, Milvus, Missing, Segment, SegmentFiles, SegmentLevel, SegmentState};
 use crate::storage::{ObjectMeta, Store, list_all};
 
 /// Looks again this often when compaction replaced a segment between the two questions.
 const TRIES: usize = 5;
-/// Delta logs read at once.
-const READERS: usize = 8;
-/// A delta log larger than this was not written in the seconds since the flush; it is not read.
-const DELTA_LIMIT: u64 = 8 << 20;
 
 /// One object of a collection.
 #[derive(Debug, Clone)]
@@ -30,6 +23,22 @@ pub struct Log {
     /// As listed.
     pub object: ObjectMeta,
 }
+
+/// A segment with its objects.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// As the server listed it.
+    pub segment: Segment,
+    /// Virtual channel, empty where the server tells none.
+    pub channel: String,
+    /// Deletes only.
+    pub deletes_only: bool,
+    /// Its objects.
+    pub logs: Vec<Log>,
+}
+
+/// Highest storage version this program can copy and bring back: column groups.
+pub const STORAGE_VERSION: i64 = 2;
 
 /// Asks for the segments of a collection and finds their objects.
 ///
@@ -41,15 +50,32 @@ pub async fn of(
     root_path: &str,
     info: &CollectionBackupInfo,
     ticket: Option<&FlushTicket>,
-) -> Result<Vec<(Segment, Vec<Log>)>, EngineError> {
+) -> Result<Vec<Found>, EngineError> {
     let name = Name::new(&info.db_name, &info.collection_name);
     let mut pauses =
         crate::engine::patience::Pauses::new(std::time::Duration::from_millis(200), std::time::Duration::from_secs(2));
     let mut missing = Vec::new();
+    // From 2.4.0 on there are delete-only segments, from 2.4.7 on they are told as such.
+    let untold = milvus.version().has(Gate::DeleteSegments) && !milvus.version().has(Gate::SegmentLevel);
     for _ in 0..TRIES {
-        let segments = consistent(patient(|| milvus.segments(&name.database, &name.collection)).await?, ticket);
+        let segments = patient(|| milvus.segments(&name.database, &name.collection)).await?;
+        let segments = consistent(segments, ticket, untold);
+        let segments = of_known_partitions(milvus, &name, info, segments).await?;
+        if let Some(segment) = segments.iter().find(|segment| segment.storage_version > STORAGE_VERSION) {
+            return Err(crate::engine::preflight::unsupported(format!(
+                "segment {} of collection {name} has storage version {}, which this version does not copy",
+                segment.id, segment.storage_version
+            )));
+        }
+        let files = exact(milvus, &name, info.collection_id, &segments).await?;
         let logs = logs(store, root_path, info.collection_id).await?;
-        match assign(segments, logs) {
+        let assigned = match files {
+            // Compaction took a segment between the two questions.
+            Exact::Vanished(segments) => Err(segments),
+            Exact::Known(files) => named_files(segments, logs, files),
+            Exact::Unknown => assign(segments, logs, untold),
+        };
+        match assigned {
             Ok(found) => return Ok(found),
             Err(segments) => missing = segments,
         }
@@ -68,14 +94,16 @@ pub async fn of(
 /// The segments that belong to the recovery point: flushed ones, and of these only the flush's own as long as they are all
 /// there. A segment that was filled and flushed since holds the new half of upserts whose old half is still in the others;
 /// with it a key would come back twice. Where compaction has replaced some of the flush's segments, everything flushed is
-/// taken, because nothing tells the successor from a newcomer.
-fn consistent(segments: Vec<Segment>, ticket: Option<&FlushTicket>) -> Vec<Segment> {
+/// taken, because nothing tells the successor from a newcomer. A flush names no delete-only segments: they are all kept,
+/// and what came later is left out of them by its timestamps.
+fn consistent(segments: Vec<Segment>, ticket: Option<&FlushTicket>, untold_deletes: bool) -> Vec<Segment> {
     let flushed: Vec<Segment> = segments.into_iter().filter(|segment| segment.state == SegmentState::Flushed).collect();
     let Some(ticket) = ticket else { return flushed };
+    let deletes = |segment: &Segment| says_deletes_only(segment) || (untold_deletes && segment.rows == 0);
     let own: BTreeSet<i64> = ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids).copied().collect();
     let there: BTreeSet<i64> = flushed.iter().map(|segment| segment.id).collect();
     if own.is_subset(&there) {
-        return flushed.into_iter().filter(|segment| own.contains(&segment.id)).collect();
+        return flushed.into_iter().filter(|one| own.contains(&one.id) || deletes(one)).collect();
     }
     flushed
 }
@@ -92,29 +120,126 @@ async fn logs(store: &dyn Store, root_path: &str, collection: i64) -> Result<Vec
     Ok(logs)
 }
 
-/// Matches segments with objects; segments without rows and without objects are left out.
+/// What the server says about the files of segments.
+enum Exact {
+    /// Nothing: the listing has to do.
+    Unknown,
+    /// Every file.
+    Known(Vec<SegmentFiles>),
+    /// These segments are gone.
+    Vanished(Vec<i64>),
+}
+
+async fn exact(milvus: &Milvus, name: &Name, collection: i64, segments: &[Segment]) -> Result<Exact, EngineError> {
+    if !milvus.version().has(Gate::SegmentFiles) || segments.is_empty() {
+        return Ok(Exact::Unknown);
+    }
+    let ids: Vec<i64> = segments.iter().map(|segment| segment.id).collect();
+    match milvus.segment_files(&name.database, (&name.collection, collection), &ids).await {
+        Ok(Some(files)) => Ok(Exact::Known(files)),
+        Ok(None) => {
+            tracing::warn!(collection = %name, "REST does not answer for milvus: files are taken by listing");
+            Ok(Exact::Unknown)
+        }
+        Err(error) if error.is_missing(Missing::Segment) => Ok(Exact::Vanished(ids)),
+        // A balancer that lets only gRPC through, or a REST port of its own: the listing has the same files and more.
+        Err(error) => {
+            tracing::warn!(collection = %name, "files are taken by listing: {error}");
+            Ok(Exact::Unknown)
+        }
+    }
+}
+
+/// Segments of partitions that were dropped meanwhile go with them.
+///
+/// # Errors
+/// A partition that was made after the collection was described: another attempt sees it.
+async fn of_known_partitions(
+    milvus: &Milvus,
+    name: &Name,
+    info: &CollectionBackupInfo,
+    segments: Vec<Segment>,
+) -> Result<Vec<Segment>, EngineError> {
+    let known = |segment: &Segment| {
+        segment.partition_id == ALL_PARTITIONS
+            || info.partition_backups.iter().any(|partition| partition.partition_id == segment.partition_id)
+    };
+    let (kept, strange): (Vec<Segment>, Vec<Segment>) = segments.into_iter().partition(known);
+    if strange.is_empty() {
+        return Ok(kept);
+    }
+    let now = patient(|| milvus.list_partitions(&name.database, &name.collection)).await?;
+    match now.iter().find(|partition| strange.iter().any(|segment| segment.partition_id == partition.id)) {
+        None => Ok(kept),
+        Some(partition) => Err(EngineError::Interrupted(format!(
+            "partition {} of collection {name} was made while the collection was backed up; another attempt will take it",
+            partition.name
+        ))),
+    }
+}
+
+/// Matches segments with objects by listing; segments without rows and without objects are left out.
 ///
 /// # Errors
 /// The segments that have rows but no insert log, or not the same number of files for every field.
-fn assign(segments: Vec<Segment>, logs: Vec<Log>) -> Result<Vec<(Segment, Vec<Log>)>, Vec<i64>> {
-    let mut by_segment: BTreeMap<i64, Vec<Log>> = BTreeMap::new();
-    for log in logs {
-        by_segment.entry(log.key.segment).or_default().push(log);
-    }
+fn assign(segments: Vec<Segment>, logs: Vec<Log>, untold_deletes: bool) -> Result<Vec<Found>, Vec<i64>> {
+    let mut by_segment = by_segment(logs);
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for segment in segments {
         let logs = by_segment.remove(&segment.id).unwrap_or_default();
-        let deletes_only = segment.level == SegmentLevel::L0;
         if logs.is_empty() && segment.rows == 0 {
             continue;
         }
+        let deltas_only = logs.iter().all(|log| log.key.kind() == LogKind::Delta);
+        let deletes_only = says_deletes_only(&segment) || (untold_deletes && segment.rows == 0 && deltas_only);
         if !deletes_only && !complete(&logs) {
             missing.push(segment.id);
         }
-        found.push((segment, logs));
+        found.push(Found { segment, channel: String::new(), deletes_only, logs });
     }
     if missing.is_empty() { Ok(found) } else { Err(missing) }
+}
+
+/// Takes exactly the files the server names; what else lies in the directory of a segment belongs to nobody.
+///
+/// # Errors
+/// The segments the server tells nothing about, or of which a file is not there.
+fn named_files(segments: Vec<Segment>, logs: Vec<Log>, files: Vec<SegmentFiles>) -> Result<Vec<Found>, Vec<i64>> {
+    let mut by_segment = by_segment(logs);
+    let mut files: BTreeMap<i64, SegmentFiles> = files.into_iter().map(|files| (files.segment, files)).collect();
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for segment in segments {
+        let Some(files) = files.remove(&segment.id) else {
+            missing.push(segment.id);
+            continue;
+        };
+        let mut listed = by_segment.remove(&segment.id).unwrap_or_default();
+        let inserts = files.inserts.iter().map(|(field, log)| (Some(*field), *log));
+        let wanted: BTreeSet<(Option<i64>, i64)> = inserts.chain(files.deltas.iter().map(|log| (None, *log))).collect();
+        listed.retain(|log| wanted.contains(&(log.key.field, log.key.log)));
+        let deletes_only = says_deletes_only(&segment);
+        let no_rows = files.inserts.is_empty() && !deletes_only;
+        if listed.len() != wanted.len() || (no_rows && segment.rows > 0) {
+            missing.push(segment.id);
+        } else if !listed.is_empty() && !no_rows {
+            found.push(Found { segment, channel: files.channel, deletes_only, logs: listed });
+        }
+    }
+    if missing.is_empty() { Ok(found) } else { Err(missing) }
+}
+
+fn says_deletes_only(segment: &Segment) -> bool {
+    segment.level == SegmentLevel::L0 || segment.partition_id == ALL_PARTITIONS
+}
+
+fn by_segment(logs: Vec<Log>) -> BTreeMap<i64, Vec<Log>> {
+    let mut by_segment: BTreeMap<i64, Vec<Log>> = BTreeMap::new();
+    for log in logs {
+        by_segment.entry(log.key.segment).or_default().push(log);
+    }
+    by_segment
 }
 
 /// Every field has the same number of files, and at least one.
@@ -127,45 +252,10 @@ fn complete(logs: &[Log]) -> bool {
     counts.next().is_some_and(|first| counts.all(|count| count == first))
 }
 
-/// Leaves out delta logs whose deletes all came after the flush: with them a backup would hold the old half of an upsert
-/// as deleted and not have its new half, and the row would be gone.
-///
-/// # Errors
-/// The store's. A delta log that cannot be understood is kept: the proof of a restore judges it.
-pub async fn without_later_deletes(
-    store: &dyn Store,
-    segments: Vec<(Segment, Vec<Log>)>,
-    flush_ts: u64,
-) -> Result<Vec<(Segment, Vec<Log>)>, EngineError> {
-    stream::iter(segments)
-        .map(|(segment, logs)| async move {
-            let mut kept = Vec::with_capacity(logs.len());
-            for log in logs {
-                if log.key.kind() == LogKind::Insert || !later(store, &log, flush_ts).await? {
-                    kept.push(log);
-                }
-            }
-            Ok((segment, kept))
-        })
-        .buffered(READERS)
-        .try_collect()
-        .await
-}
-
-async fn later(store: &dyn Store, log: &Log, flush_ts: u64) -> Result<bool, EngineError> {
-    if log.object.size > DELTA_LIMIT {
-        return Ok(false);
-    }
-    let body = store.get(&log.object.key).await?;
-    // The deletes themselves are asked: 2.5 leaves the timestamps of the file's events without meaning.
-    Ok(binlog::deletes(&body).is_ok_and(|all| !all.is_empty() && all.iter().all(|one| one.timestamp > flush_ts)))
-}
-
 /// Adds segments to the metadata of their collection; answers the copies they need.
-pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Vec<(Segment, Vec<Log>)>) -> Vec<Copy> {
+pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Vec<Found>) -> Vec<Copy> {
     let mut copies = Vec::new();
-    for (segment, logs) in segments {
-        let is_l0 = segment.level == SegmentLevel::L0;
+    for Found { segment, channel, deletes_only, logs } in segments {
         let everywhere = segment.partition_id == ALL_PARTITIONS;
         let group = (!everywhere).then_some(segment.id);
         copies.extend(logs.iter().map(|log| Copy { source: log.object.clone(), to: artifact.log(&log.key, group) }));
@@ -178,7 +268,8 @@ pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Ve
             deltalogs: deltas(&logs),
             size: logs.iter().map(|log| size(&log.object)).sum(),
             group_id: group.unwrap_or_default(),
-            is_l0,
+            is_l0: deletes_only,
+            v_channel: channel,
             storage_version: segment.storage_version,
             ..SegmentBackupInfo::default()
         };
@@ -248,7 +339,7 @@ mod tests {
     fn a_segment_that_was_filled_after_the_flush_is_left_out() {
         let ticket = FlushTicket { segment_ids: vec![7], flushed_segment_ids: vec![8], ..FlushTicket::default() };
         let now = vec![segment(7, 5), segment(8, 5), segment(9, 5)];
-        assert_eq!(ids(&consistent(now, Some(&ticket))), [7, 8]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7, 8]);
     }
 
     #[test]
@@ -256,26 +347,66 @@ mod tests {
         let ticket = FlushTicket { segment_ids: vec![7], flushed_segment_ids: vec![8], ..FlushTicket::default() };
         let growing = Segment { state: SegmentState::Growing, ..segment(10, 5) };
         let now = vec![segment(8, 5), segment(9, 5), growing];
-        assert_eq!(ids(&consistent(now, Some(&ticket))), [8, 9]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [8, 9]);
     }
 
     #[test]
     fn a_segment_with_rows_and_no_objects_is_missing() {
-        assert_eq!(assign(vec![segment(7, 5)], vec![]).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], vec![], false).unwrap_err(), [7]);
     }
 
     #[test]
     fn a_segment_whose_fields_have_different_numbers_of_files_is_missing() {
         let logs = vec![log(7, Some(0), 1), log(7, Some(1), 2), log(7, Some(1), 3)];
-        assert_eq!(assign(vec![segment(7, 5)], logs).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], logs, false).unwrap_err(), [7]);
     }
 
     #[test]
     fn objects_of_segments_the_server_no_longer_names_are_left_out() {
         let logs = vec![log(7, Some(0), 1), log(8, Some(0), 2)];
-        let found = assign(vec![segment(7, 5), segment(9, 0)], logs).unwrap();
+        let found = assign(vec![segment(7, 5), segment(9, 0)], logs, false).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].1.len(), 1);
+        assert_eq!(found[0].logs.len(), 1);
+    }
+
+    fn deletes(id: i64, level: SegmentLevel) -> Segment {
+        Segment { partition_id: ALL_PARTITIONS, level, ..segment(id, 0) }
+    }
+
+    #[test]
+    fn delete_only_segments_are_kept_although_no_flush_names_them() {
+        let ticket = FlushTicket { segment_ids: vec![7], ..FlushTicket::default() };
+        let now = vec![segment(7, 5), segment(9, 5), deletes(10, SegmentLevel::L0)];
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7, 10]);
+    }
+
+    #[test]
+    fn a_segment_without_rows_is_kept_where_levels_are_not_told() {
+        let ticket = FlushTicket { segment_ids: vec![7], ..FlushTicket::default() };
+        let now = vec![segment(7, 5), segment(9, 5), Segment { level: SegmentLevel::Legacy, ..segment(10, 0) }];
+        assert_eq!(ids(&consistent(now.clone(), Some(&ticket), true)), [7, 10]);
+        assert_eq!(ids(&consistent(now, Some(&ticket), false)), [7]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_tell_levels_has_its_delete_only_segments_found_by_their_files() {
+        let quiet = Segment { level: SegmentLevel::Legacy, ..segment(7, 0) };
+        let logs = vec![log(7, None, 1)];
+        let found = assign(vec![quiet.clone()], logs.clone(), true).unwrap();
+        assert!(found[0].deletes_only);
+        assert_eq!(assign(vec![quiet], logs, false).unwrap_err(), [7]);
+    }
+
+    #[test]
+    fn of_the_files_in_a_segments_directory_only_the_named_ones_are_taken() {
+        let logs = vec![log(7, Some(0), 1), log(7, Some(100), 2), log(7, Some(100), 3), log(7, None, 4)];
+        let files =
+            SegmentFiles { segment: 7, channel: "ch_0v0".into(), inserts: vec![(0, 1), (100, 2)], deltas: vec![4] };
+        let found = named_files(vec![segment(7, 5)], logs.clone(), vec![files.clone()]).unwrap();
+        assert_eq!((found[0].logs.len(), found[0].channel.as_str()), (3, "ch_0v0"));
+        let absent = SegmentFiles { inserts: vec![(0, 1), (100, 9)], ..files };
+        assert_eq!(named_files(vec![segment(7, 5)], logs.clone(), vec![absent]).unwrap_err(), [7]);
+        assert_eq!(named_files(vec![segment(7, 5)], logs, vec![]).unwrap_err(), [7]);
     }
 
     #[test]
@@ -286,7 +417,8 @@ mod tests {
             ..Default::default()
         };
         let logs = vec![log(7, Some(0), 1), log(7, Some(100), 2), log(7, None, 3)];
-        let copies = record(&mut info, &Artifact::new("backup", "a").unwrap(), vec![(segment(7, 5), logs)]);
+        let found = Found { segment: segment(7, 5), channel: "ch_0v0".into(), deletes_only: false, logs };
+        let copies = record(&mut info, &Artifact::new("backup", "a").unwrap(), vec![found]);
         let keys: Vec<&str> = copies.iter().map(|copy| copy.to.as_str()).collect();
         assert_eq!(
             keys,

@@ -1,23 +1,25 @@
 //! Makes a target collection as the backup describes it: database, schema, partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::fit;
 use crate::engine::error::EngineError;
 use crate::engine::patience::patient;
 use crate::engine::schema;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::{CollectionBackupInfo, KeyValuePair};
-use crate::milvus::{CollectionDescription, Milvus, NewCollection};
+use crate::milvus::{CollectionDescription, Gate, Milvus, NewCollection};
 
-/// Creates databases as the backup describes them.
+/// Creates databases as the backup describes them; answers a warning for properties this server cannot keep.
 ///
 /// # Errors
 /// The server's.
 pub async fn databases(
     milvus: &Milvus,
     wanted: &BTreeMap<String, Option<&DatabaseBackupInfo>>,
-) -> Result<(), EngineError> {
+) -> Result<Vec<String>, EngineError> {
+    let mut warnings = Vec::new();
     for (name, recorded) in wanted {
         let properties = recorded.map(|recorded| plain(&recorded.properties)).unwrap_or_default();
         if let Err(error) = milvus.create_database(name, &properties).await {
@@ -26,8 +28,19 @@ pub async fn databases(
                 return Err(error.into());
             }
         }
+        // Older servers drop what they do not know without a word.
+        if properties.is_empty() || milvus.version().has(Gate::DatabaseProperties) {
+            continue;
+        }
+        match milvus.version().has(Gate::DescribeDatabase) {
+            true => patient(|| milvus.alter_database(name, &properties)).await?,
+            false => warnings.push(format!(
+                "properties of database {name} were not restored: milvus {} has none",
+                milvus.version().text
+            )),
+        }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Drops a database that nobody has put anything into.
@@ -51,22 +64,47 @@ fn plain(properties: &[KeyValuePair]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Property that keeps the server from asking the providers of embedding functions (milvus-backup.md 4.3).
+const NO_FUNCTION_CHECK: &str = "disable_func_runtime_check";
+
 /// Creates the collection and its partitions. Safe to repeat: an identical collection or partition is no error.
 ///
 /// # Errors
-/// The server's, or a schema that cannot be written.
+/// The server's, or a schema that cannot be written; a server that numbers fields otherwise than recorded.
 pub async fn collection(milvus: &Milvus, target: &Name, info: &CollectionBackupInfo) -> Result<(), EngineError> {
     let (database, collection) = (target.database.as_str(), target.collection.as_str());
     let keyed = info.schema.fields.iter().any(|field| field.is_partition_key);
+    let mut schema = schema::to_wire(&info.schema, &target.collection)?;
+    let mut fields = std::mem::take(&mut schema.fields);
+    // The server numbers fields in the order in which it gets them.
+    fields.sort_by_key(|field| field.field_id);
+    let later: BTreeSet<i64> = fit::added_later(info).unwrap_or_default().iter().map(|field| field.field_id).collect();
+    let (added, first): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| later.contains(&field.field_id));
+    schema.fields = first;
+    let mut properties = properties(info);
+    let unchecked = !info.schema.functions.is_empty() && milvus.version().has(Gate::FunctionCheck);
+    let was_unchecked = properties.iter().any(|(key, value)| key == NO_FUNCTION_CHECK && value == "true");
+    if unchecked && !was_unchecked {
+        properties.retain(|(key, _)| key != NO_FUNCTION_CHECK);
+        properties.push((NO_FUNCTION_CHECK.to_owned(), "true".to_owned()));
+    }
     let new = NewCollection {
         name: target.collection.clone(),
-        schema: schema::to_wire(&info.schema, &target.collection)?,
+        schema,
         shards: info.shards_num,
         consistency_level: info.consistency_level,
-        properties: properties(info),
+        properties,
         partitions: if keyed { info.partition_backups.len() as i64 } else { 0 },
     };
     patient(|| milvus.create_collection(database, &new)).await?;
+    for field in &added {
+        patient(|| milvus.add_field(database, collection, field)).await?;
+    }
+    if unchecked && !was_unchecked {
+        let off = [(NO_FUNCTION_CHECK.to_owned(), "false".to_owned())];
+        patient(|| milvus.alter_collection(database, collection, &off)).await?;
+    }
+    numbered(milvus, target, info).await?;
     let existing = patient(|| milvus.list_partitions(database, collection)).await?;
     for partition in &info.partition_backups {
         if existing.iter().any(|there| there.name == partition.partition_name) {
@@ -80,6 +118,24 @@ pub async fn collection(milvus: &Milvus, target: &Name, info: &CollectionBackupI
             )));
         }
         patient(|| milvus.create_partition(database, collection, &partition.partition_name)).await?;
+    }
+    Ok(())
+}
+
+/// That every field has its recorded id: binlogs are found by it, and values under another field would be taken for its own.
+async fn numbered(milvus: &Milvus, target: &Name, info: &CollectionBackupInfo) -> Result<(), EngineError> {
+    let made = patient(|| milvus.describe_collection(&target.database, &target.collection)).await?;
+    let made = made.map(|made| schema::to_backup(&made.schema).fields).unwrap_or_default();
+    for field in info.schema.fields.iter().filter(|field| !field.is_dynamic) {
+        let id = made.iter().find(|there| there.name == field.name).map(|there| there.field_id);
+        if id != Some(field.field_id) {
+            return Err(EngineError::Rejected(format!(
+                "field {} of collection {target} got id {} on this server instead of {}, so that its data would not be found",
+                field.name,
+                id.map_or_else(|| "none".to_owned(), |id| id.to_string()),
+                field.field_id
+            )));
+        }
     }
     Ok(())
 }

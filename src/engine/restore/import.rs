@@ -1,19 +1,21 @@
 //! Import jobs: started once, waited for, found again after a crash.
 //!
 //! A job that was asked for and never answered is looked for on the server by its directory before it is asked for again,
-//! because the same data imported twice doubles its rows without a word (real-milvus.md 4).
+//! because the same data imported twice doubles its rows without a word (real-milvus.md 4). Where the server cannot tell, the
+//! collection is made anew.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::ledger::{Job, Ledger};
+use super::plan::Route;
 use crate::engine::error::EngineError;
 use crate::engine::patience::{Pauses, SERVER_RETURNS, patient};
 use crate::engine::progress::Counters;
 use crate::engine::select::Name;
 use crate::exit::Class;
-use crate::milvus::{Import, ImportState, ImportTask, Milvus, MilvusError};
+use crate::milvus::{Import, ImportState, ImportTask, Milvus, MilvusError, Missing};
 
 /// No job may take longer; the server's own bound is 900 s in its default configuration, but it may be raised.
 const DEADLINE: Duration = Duration::from_secs(4 * 3600);
@@ -26,30 +28,55 @@ const STALLED: Duration = Duration::from_secs(60);
 /// ... with more time for more data: 10 MB a second until the first sign.
 const STALLED_BYTES: u64 = 10_000_000;
 
+/// A server that has as many unfinished jobs as it takes is asked again this often.
+const FULL: Duration = Duration::from_secs(5);
+
 /// One job as the server sees it.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// Target collection.
     pub name: &'a Name,
-    /// Target partition.
+    /// How the server is asked.
+    pub route: Route,
+    /// Target partition; empty for deletes of all partitions.
     pub partition: &'a str,
-    /// Insert directory: a key prefix in Milvus' own bucket.
-    pub inserts: String,
-    /// Delta directory, empty when there is none.
-    pub deletes: String,
+    /// Names the job in the ledger.
+    pub identity: String,
+    /// Key prefixes in Milvus' own bucket: an insert directory and, where there are deletes, a delta directory each; of
+    /// delete-only segments the delta directory.
+    pub files: Vec<Vec<String>>,
+    /// Options of the import (milvus-wire.md 2.9).
+    pub options: Vec<(String, String)>,
     /// Bytes, for progress.
     pub bytes: u64,
     /// Objects, for progress.
     pub objects: u64,
 }
 
+impl Request<'_> {
+    /// The directory that no other job of the collection has.
+    fn directory(&self) -> &str {
+        self.files.first().and_then(|files| files.first()).map_or("", String::as_str)
+    }
+}
+
 /// How a job ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Rows imported.
+    /// Rows (or deletes) imported.
     Rows(u64),
     /// The server gave up, with its reason.
     Failed(String),
+}
+
+/// What became of a job that was asked for without an answer.
+enum Sought {
+    /// It is there.
+    Found(i64),
+    /// It is not there.
+    Absent,
+    /// This server cannot tell. Asking again could import twice.
+    Unknown,
 }
 
 /// Carries one job through, from wherever the ledger says it is.
@@ -63,7 +90,7 @@ pub async fn carry(
     counters: &Counters,
 ) -> Result<Ended, EngineError> {
     let known = ledger.entry(request.name).await.and_then(|entry| {
-        entry.imports.into_iter().find(|import| import.directory == request.inserts).map(|import| import.job)
+        entry.imports.into_iter().find(|import| import.directory == request.identity).map(|import| import.job)
     });
     let task = match known {
         Some(Job::Done { rows }) => {
@@ -71,58 +98,94 @@ pub async fn carry(
             return Ok(Ended::Rows(u64::try_from(rows).unwrap_or_default()));
         }
         Some(Job::Started { task }) => task,
-        Some(Job::Intended) => match find(milvus, request, counters).await? {
-            Some(task) => task.id,
-            None => start(milvus, ledger, request, counters).await?,
+        Some(Job::Intended) => match find(milvus, ledger, request, counters).await? {
+            Sought::Found(task) => task,
+            Sought::Absent => match start(milvus, ledger, request, counters).await? {
+                Ok(task) => task,
+                Err(lost) => return Ok(lost),
+            },
+            Sought::Unknown => return Ok(lost()),
         },
         None => {
-            ledger.job(request.name, &request.inserts, Job::Intended).await?;
-            start(milvus, ledger, request, counters).await?
+            ledger.job(request.name, &request.identity, Job::Intended).await?;
+            match start(milvus, ledger, request, counters).await? {
+                Ok(task) => task,
+                Err(lost) => return Ok(lost),
+            }
         }
     };
-    ledger.job(request.name, &request.inserts, Job::Started { task }).await?;
+    ledger.job(request.name, &request.identity, Job::Started { task }).await?;
     let ended = wait(milvus, request, task, counters).await?;
     if let Ended::Rows(rows) = ended {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        ledger.job(request.name, &request.inserts, Job::Done { rows }).await?;
+        ledger.job(request.name, &request.identity, Job::Done { rows }).await?;
     }
     Ok(ended)
 }
 
-/// Asks for the job until the answer is known.
+fn lost() -> Ended {
+    Ended::Failed("an import was asked for, no answer came, and the server cannot tell whether it has begun".to_owned())
+}
+
+/// Asks for the job until the answer is known; or what has become of it instead.
 async fn start(
     milvus: &Milvus,
     ledger: &Ledger<'_>,
     request: &Request<'_>,
     counters: &Counters,
-) -> Result<i64, EngineError> {
-    let started = Instant::now();
+) -> Result<Result<i64, Ended>, EngineError> {
+    let (started, mut waited_full) = (Instant::now(), Duration::ZERO);
     let mut pauses = Pauses::new(Duration::from_millis(500), Duration::from_secs(5));
-    let options = [("backup", "true"), ("skip_disk_quota_check", "true")];
-    let import = Import {
+    let mut import = Import {
         database: request.name.database.clone(),
         collection: request.name.collection.clone(),
         partition: request.partition.to_owned(),
-        files: vec![request.inserts.clone(), request.deletes.clone()],
-        options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        files: Vec::new(),
+        options: request.options.clone(),
     };
     loop {
-        settle(milvus).await;
-        match milvus.import(&import).await {
-            Ok(task) => {
-                ledger.job(request.name, &request.inserts, Job::Started { task }).await?;
-                return Ok(task);
+        if request.route == Route::Partitions {
+            settle(milvus).await;
+        }
+        let asked = {
+            // Broken off, it would leave a job nobody knows of.
+            let _call = counters.unbroken();
+            match request.route {
+                Route::Jobs => milvus.create_import_job(&import, &request.files).await,
+                Route::Segments | Route::Partitions => {
+                    import.files = request.files.first().cloned().unwrap_or_default();
+                    milvus.import(&import).await
+                }
             }
-            Err(error) if error.class() == Class::Retry && started.elapsed() < SERVER_RETURNS => {
+        };
+        match asked {
+            Ok(task) => {
+                ledger.job(request.name, &request.identity, Job::Started { task }).await?;
+                return Ok(Ok(task));
+            }
+            Err(MilvusError::Refused { cause, .. }) if is_full(&cause) && waited_full < DEADLINE => {
+                tracing::info!(collection = %request.name, "milvus takes no more import jobs at the moment: {cause}");
+                tokio::time::sleep(FULL).await;
+                waited_full += FULL;
+            }
+            Err(error) if error.class() == Class::Retry && started.elapsed() < SERVER_RETURNS + waited_full => {
                 tracing::warn!(collection = %request.name, "import was not answered: {error}");
                 tokio::time::sleep(pauses.next()).await;
-                if let Some(task) = find(milvus, request, counters).await? {
-                    return Ok(task.id);
+                match find(milvus, ledger, request, counters).await? {
+                    Sought::Found(task) => return Ok(Ok(task)),
+                    Sought::Absent => {}
+                    Sought::Unknown if error.is_outcome_unknown() => return Ok(Err(lost())),
+                    Sought::Unknown => {}
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// `the number of jobs has reached the limit` (milvus-wire.md 2.9, `dataCoord.import.maxImportJobNum`).
+fn is_full(cause: &str) -> bool {
+    cause.contains("reached the limit")
 }
 
 /// After an outage, waits until the server knows which of its nodes are gone.
@@ -136,9 +199,47 @@ async fn settle(milvus: &Milvus) {
     }
 }
 
-/// The server's task with our insert directory, the newest where there are several.
-async fn find(milvus: &Milvus, request: &Request<'_>, counters: &Counters) -> Result<Option<ImportTask>, EngineError> {
-    Ok(newest(listed(milvus, request, counters).await?, &request.inserts))
+/// The server's job with our directory, the newest where there are several.
+async fn find(
+    milvus: &Milvus,
+    ledger: &Ledger<'_>,
+    request: &Request<'_>,
+    counters: &Counters,
+) -> Result<Sought, EngineError> {
+    match request.route {
+        Route::Partitions => {
+            let task = newest(listed(milvus, request, counters).await?, request.directory());
+            Ok(task.map_or(Sought::Absent, |task| Sought::Found(task.id)))
+        }
+        // From 2.4 on ListImportTasks answers neither ids nor files (milvus-wire.md 2.9).
+        Route::Segments => Ok(Sought::Unknown),
+        Route::Jobs => find_job(milvus, ledger, request).await,
+    }
+}
+
+/// Jobs are told apart by the files in their details. Jobs of an earlier collection of this name do not count.
+async fn find_job(milvus: &Milvus, ledger: &Ledger<'_>, request: &Request<'_>) -> Result<Sought, EngineError> {
+    let (database, collection) = (&request.name.database, &request.name.collection);
+    let known = ledger.entry(request.name).await.map(|entry| entry.job_ids()).unwrap_or_default();
+    let mut ids = patient(|| milvus.import_jobs(database, collection)).await?;
+    ids.retain(|id| !known.contains(id));
+    ids.sort_unstable();
+    let mut silent = false;
+    for id in ids.into_iter().rev() {
+        let job = match patient(|| milvus.import_job(database, id)).await {
+            Ok(job) => job,
+            Err(EngineError::Milvus(error)) if error.is_missing(Missing::ImportJob) => continue,
+            Err(error) => return Err(error),
+        };
+        match &job.files {
+            None => silent = true,
+            Some(files) if files.contains(request.directory()) && !job.state.is_failed() => {
+                return Ok(Sought::Found(id));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(if silent { Sought::Unknown } else { Sought::Absent })
 }
 
 fn newest(tasks: Vec<ImportTask>, inserts: &str) -> Option<ImportTask> {
@@ -156,17 +257,26 @@ async fn wait(milvus: &Milvus, request: &Request<'_>, task: i64, counters: &Coun
     let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
     let mut shown = 0;
     let (mut sign, mut since) = (None, Instant::now());
+    let mut unanswered: Option<Instant> = None;
     loop {
-        let state = match asked(milvus, task, counters).await {
+        let state = match asked(milvus, request, task, counters).await {
             Ok(state) => state,
+            Err(error) if error.is_missing(Missing::ImportJob) => return Ok(forgotten(task)),
+            Err(error) if error.class() == Class::Retry && request.route != Route::Partitions => {
+                // Asking again harms these servers not.
+                if unanswered.get_or_insert_with(Instant::now).elapsed() > SERVER_RETURNS {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(pauses.next()).await;
+                continue;
+            }
             Err(error) if error.class() == Class::Retry => match known(milvus, request, task, counters).await? {
                 Some(state) => state,
-                None => {
-                    return Ok(Ended::Failed(format!("the server no longer knows import task {task}")));
-                }
+                None => return Ok(forgotten(task)),
             },
             Err(error) => return Err(error.into()),
         };
+        unanswered = None;
         if state.state.is_failed() {
             return Ok(Ended::Failed(state.failed_reason.unwrap_or_else(|| "no reason given".to_owned())));
         }
@@ -178,7 +288,8 @@ async fn wait(milvus: &Milvus, request: &Request<'_>, task: i64, counters: &Coun
             (sign, since) = (Some((state.state, state.progress_percent)), Instant::now());
         }
         let patience = STALLED + Duration::from_secs(request.bytes / STALLED_BYTES);
-        if milvus.away_for().is_some() && state.state == ImportState::Started && since.elapsed() > patience {
+        let old_sessions = request.route == Route::Partitions && milvus.away_for().is_some();
+        if old_sessions && state.state == ImportState::Started && since.elapsed() > patience {
             return Ok(Ended::Failed(format!("the server restarted, and nobody works on import task {task}")));
         }
         let now = request.bytes * u64::from(state.progress_percent.unwrap_or_default().min(99)) / 100;
@@ -192,8 +303,20 @@ async fn wait(milvus: &Milvus, request: &Request<'_>, task: i64, counters: &Coun
     }
 }
 
+fn forgotten(task: i64) -> Ended {
+    Ended::Failed(format!("the server no longer knows import task {task}"))
+}
+
 /// One question for a job's state. Broken off, it takes a 2.3.5 server down, like a question that is answered late.
-async fn asked(milvus: &Milvus, task: i64, counters: &Counters) -> Result<ImportTask, MilvusError> {
+async fn asked(
+    milvus: &Milvus,
+    request: &Request<'_>,
+    task: i64,
+    counters: &Counters,
+) -> Result<ImportTask, MilvusError> {
+    if request.route == Route::Jobs {
+        return milvus.import_job(&request.name.database, task).await;
+    }
     let _call = counters.unbroken();
     milvus.import_state(task).await
 }

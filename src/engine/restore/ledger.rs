@@ -54,7 +54,7 @@ pub enum Job {
 /// One import job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// Insert directory as handed to the server: identifies the job.
+    /// Its first directory, and more where it has more: identifies the job.
     pub directory: String,
     /// State.
     pub job: Job,
@@ -75,12 +75,30 @@ pub struct Entry {
     /// How often the collection was started over.
     #[serde(default)]
     pub restarts: u32,
+    /// Jobs that went into a collection which was dropped since.
+    #[serde(default)]
+    pub abandoned: Vec<i64>,
 }
 
 impl Entry {
     /// Target name.
     pub fn name(&self) -> Name {
         Name::new(&self.database, &self.collection)
+    }
+
+    /// Jobs the server gave ids to and that are known here, those of a dropped collection included.
+    pub fn job_ids(&self) -> Vec<i64> {
+        let started = self.imports.iter().filter_map(|import| match import.job {
+            Job::Started { task } => Some(task),
+            Job::Intended | Job::Done { .. } => None,
+        });
+        started.chain(self.abandoned.iter().copied()).collect()
+    }
+
+    /// Forgets all jobs of the collection, which has been dropped.
+    pub fn abandon(&mut self) {
+        self.abandoned = self.job_ids();
+        self.imports.clear();
     }
 }
 
@@ -254,6 +272,7 @@ impl Record {
                     step: Step::Creating,
                     imports: Vec::new(),
                     restarts: 0,
+                    abandoned: Vec::new(),
                 });
                 self.entries.len() - 1
             }

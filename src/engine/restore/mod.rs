@@ -5,7 +5,9 @@
 
 mod create;
 mod finish;
+mod fit;
 mod import;
+mod jobs;
 mod ledger;
 mod mapping;
 mod plan;
@@ -18,11 +20,10 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
-use self::import::{Ended, Request};
 use self::ledger::{Ledger, Step};
-use self::plan::{Action, Item};
+use self::plan::{Action, Item, Route};
+use self::rows::Expected;
 use super::artifact::{Artifact, Contents};
-use super::copy;
 use super::error::{EngineError, bounded, named};
 use super::patience::patient;
 use super::progress::Counters;
@@ -30,21 +31,21 @@ use super::select::{Name, select};
 use super::task::{
     Content, OnConflict, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION, VerifyRestore,
 };
-use super::{connect, preflight};
+use super::{access, connect, copy, preflight};
 use crate::exit::Class;
-use crate::milvus::Milvus;
+use crate::milvus::{Gate, Milvus};
 use crate::storage::ObjectMeta;
 
-/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded.
+/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded ...
 const COLLECTIONS: usize = 4;
-/// Import jobs of one collection asked for at once; a 2.3 server queues at most 32 in all.
-const JOBS: usize = 4;
+/// ... and more where jobs wait for sorting most of their time.
+const LATER_COLLECTIONS: usize = 16;
+/// Segments read at once to know their rows, over all collections. Each holds its keys and timestamps in memory.
+const READERS: usize = 4;
 /// Collections of the target that are asked for flushed rows, to prove the settings of its bucket by them.
 const LOOKED_AT: usize = 50;
 /// A server that is there answers sooner; one that took longer was just starting.
 const CONNECTS: Duration = Duration::from_secs(2);
-/// How often a collection of ours is dropped and started over when the server lost its imports.
-const RESTARTS: u32 = 3;
 
 /// Everything a restore needs at hand.
 struct Restore<'a> {
@@ -55,6 +56,10 @@ struct Restore<'a> {
     origin: &'a staging::Origin,
     ledger: &'a Ledger<'a>,
     copier: copy::Copier<'a>,
+    route: Route,
+    readers: tokio::sync::Semaphore,
+    /// Users and the like that could not be restored, and properties of databases.
+    warnings: std::sync::Mutex<Vec<String>>,
 }
 
 /// What a restored collection amounted to.
@@ -87,9 +92,20 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
     target_store.list_page(&preflight::root(&task.target.store.prefix), None).await?;
     let origin = staging::origin(&artifact, target_store, &run.uid);
     let ledger = Ledger::open(artifact.store(), artifact.keys.restore_ledger(&run.uid), run).await?;
-    let copier = copy::Copier::new(&task.limits, counters);
-    let restore =
-        Restore { task, counters, milvus: &milvus, artifact: &artifact, origin: &origin, ledger: &ledger, copier };
+    preflight::version(milvus.version())?;
+    let route = route(&milvus).await;
+    let restore = Restore {
+        task,
+        counters,
+        milvus: &milvus,
+        artifact: &artifact,
+        origin: &origin,
+        ledger: &ledger,
+        copier: copy::Copier::new(&task.limits, counters),
+        route,
+        readers: tokio::sync::Semaphore::new(READERS),
+        warnings: std::sync::Mutex::default(),
+    };
     let listed = match task.content {
         Content::Full => artifact.listed().await?,
         Content::SchemaOnly => Vec::new(),
@@ -109,6 +125,14 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
             Err(error)
         }
     }
+}
+
+/// The fastest import this server has.
+async fn route(milvus: &Milvus) -> Route {
+    if !milvus.version().has(Gate::ImportJobs) {
+        return Route::Partitions;
+    }
+    if milvus.has_import_jobs().await { Route::Jobs } else { Route::Segments }
 }
 
 /// The artifact must be the one that was pinned.
@@ -162,9 +186,21 @@ impl Restore<'_> {
             else {
                 continue;
             };
-            supported(&source, info, self.milvus)?;
+            let database = contents.info.database_backups.iter().find(|one| one.db_name == source.database);
+            if database.is_some_and(|database| !database.ezk.is_empty()) {
+                return Err(EngineError::Rejected(format!(
+                    "database {} of the backup is encrypted, which this version cannot restore: exclude it; nothing was \
+                     touched",
+                    source.database
+                )));
+            }
+            if action != Action::Skip
+                && let Some(why) = fit::refusal(info, self.milvus.version())
+            {
+                return Err(preflight::unsupported(format!("collection {source} {why}; nothing was touched")));
+            }
             let batches = match self.task.content {
-                Content::Full => plan::batches(info, &self.artifact.keys, self.milvus.version(), &strays),
+                Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), &strays),
                 Content::SchemaOnly => Vec::new(),
             };
             items.push(Item { source, target, action, info: info.clone(), batches });
@@ -211,10 +247,14 @@ impl Restore<'_> {
     async fn carry_out(&self, contents: &Contents, items: &[Item]) -> Result<Report, EngineError> {
         self.ledger.take().await?;
         self.databases(contents, items).await?;
+        if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
+            self.counters.touched();
+            self.warn(access::restore(self.milvus, recorded).await?);
+        }
         self.counters.enter(Stage::CopyingData);
         let outcomes: Vec<(&Item, Result<Outcome, EngineError>)> = stream::iter(items)
             .map(|item| async move { (item, self.collection(item).await) })
-            .buffer_unordered(COLLECTIONS)
+            .buffer_unordered(if self.route == Route::Jobs { LATER_COLLECTIONS } else { COLLECTIONS })
             .collect()
             .await;
         let mut done = Vec::new();
@@ -250,7 +290,14 @@ impl Restore<'_> {
         }
         self.counters.touched();
         self.ledger.change(|record| record.databases.extend(wanted.keys().cloned())).await?;
-        create::databases(self.milvus, &wanted).await
+        self.warn(create::databases(self.milvus, &wanted).await?);
+        Ok(())
+    }
+
+    fn warn(&self, warnings: Vec<String>) {
+        if let Ok(mut all) = self.warnings.lock() {
+            all.extend(warnings);
+        }
     }
 
     /// One collection from wherever the ledger says it is, to its counted rows.
@@ -260,17 +307,20 @@ impl Restore<'_> {
             return Ok(Outcome::default());
         }
         let full = self.task.content == Content::Full;
-        let live = if full { rows::live(self.artifact, item).await? } else { BTreeMap::new() };
+        let expected = match full {
+            true => rows::expected(self.artifact, item, self.counted_to(item), &self.readers).await?,
+            false => Expected::default(),
+        };
         loop {
             self.prepare(item).await?;
-            let imported = match self.import(item, &live).await? {
+            let imported = match self.import(item, &expected).await? {
                 Ok(rows) => rows,
                 Err(reason) => {
                     self.start_over(item, &reason).await?;
                     continue;
                 }
             };
-            let outcome = self.finish(item, &live, imported).await?;
+            let outcome = self.finish(item, &expected, imported).await?;
             self.ledger.step(&item.target, Step::Done).await?;
             self.counters.collections(1);
             return Ok(outcome);
@@ -299,88 +349,28 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// All import jobs; answers the rows the server says it imported, or why it gave one up.
-    async fn import(&self, item: &Item, live: &BTreeMap<i64, u64>) -> Result<Result<u64, String>, EngineError> {
-        if self.origin.staged && !item.batches.is_empty() {
-            let prefix = self.origin.prefix.clone();
-            self.ledger.change(|record| record.staging = Some(prefix)).await?;
-            staging::stage(self.artifact, self.origin, item, &self.copier, self.ledger).await?;
-        }
-        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> = stream::iter(&item.batches)
-            .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })
-            .buffer_unordered(JOBS)
-            .collect()
-            .await;
-        let mut total = 0;
-        let mut lost = None;
-        for job in jobs {
-            match job? {
-                (_, Ended::Failed(reason)) => lost = Some(reason),
-                (batch, Ended::Rows(rows)) => {
-                    let expected: u64 = batch.segments.iter().filter_map(|segment| live.get(segment)).sum();
-                    if rows != expected && self.task.verify == VerifyRestore::RowCounts {
-                        return Err(EngineError::RowCountMismatch(format!(
-                            "{rows} rows were imported into partition {} of {}, the backup has {expected}",
-                            batch.partition, item.target
-                        )));
-                    }
-                    total += rows;
-                }
-            }
-        }
-        Ok(lost.map_or(Ok(total), Err))
-    }
-
-    async fn job(&self, item: &Item, batch: &plan::Batch) -> Result<Ended, EngineError> {
-        let key = |path: &String| format!("{}{path}", self.origin.prefix);
-        let request = Request {
-            name: &item.target,
-            partition: &batch.partition,
-            inserts: key(&batch.inserts),
-            deletes: batch.deletes.as_ref().map(key).unwrap_or_default(),
-            bytes: batch.bytes,
-            objects: batch.objects,
-        };
-        import::carry(self.milvus, self.ledger, &request, self.counters).await
-    }
-
-    /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
-    async fn start_over(&self, item: &Item, reason: &str) -> Result<(), EngineError> {
-        let restarts = self.ledger.entry(&item.target).await.map_or(0, |entry| entry.restarts);
-        if restarts >= RESTARTS {
-            return Err(EngineError::Rejected(format!("milvus could not import into {}: {reason}", item.target)));
-        }
-        tracing::warn!(collection = %item.target, reason, "import lost, starting the collection over");
-        create::drop(self.milvus, &item.target).await?;
-        self.ledger
-            .change(|record| {
-                let entry = record.entry_mut(&item.target);
-                entry.step = Step::Creating;
-                entry.imports.clear();
-                entry.restarts += 1;
-            })
-            .await
-    }
-
-    async fn finish(&self, item: &Item, live: &BTreeMap<i64, u64>, imported: u64) -> Result<Outcome, EngineError> {
+    async fn finish(&self, item: &Item, expected: &Expected, imported: u64) -> Result<Outcome, EngineError> {
         self.ledger.step(&item.target, Step::Imported).await?;
         finish::indexes(self.milvus, item, self.task.indexes).await?;
         let warnings = finish::aliases(self.milvus, item).await?;
         let whole = finish::load(self.milvus, item, self.task).await?;
-        let expected = finish::total(live);
+        let wanted = &expected.live;
         if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
-            return Ok(Outcome { expected, actual: imported, warnings });
+            return Ok(Outcome { expected: *wanted.end(), actual: imported, warnings });
         }
         let actual = match whole {
-            true => finish::count(self.milvus, item, expected).await?,
+            true => finish::count(self.milvus, item, wanted).await?,
             false => imported,
         };
-        if actual != expected {
+        if !wanted.contains(&actual) {
             return Err(EngineError::RowCountMismatch(format!(
-                "{} has {actual} rows after the restore, the backup has {expected}",
-                item.target
+                "{} has {actual} rows after the restore, the backup has {}",
+                item.target,
+                rows::told(wanted)
             )));
         }
+        // Within a range, what was counted is what is known.
+        let expected = if wanted.start() == wanted.end() { *wanted.end() } else { actual };
         Ok(Outcome { expected, actual, warnings })
     }
 
@@ -432,8 +422,8 @@ impl Restore<'_> {
         let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
         let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
         let created = self.ledger.read().await.entries.len() as u64;
-        let mut warnings: Vec<String> =
-            done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)).collect();
+        let mut warnings: Vec<String> = self.warnings.lock().map(|all| all.clone()).unwrap_or_default();
+        warnings.extend(done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)));
         let skipped: Vec<String> =
             items.iter().filter(|item| item.action == Action::Skip).map(|item| item.target.to_string()).collect();
         if !skipped.is_empty() {
@@ -463,33 +453,4 @@ impl Restore<'_> {
             ..Report::default()
         }
     }
-}
-
-/// What this target can take.
-fn supported(name: &Name, info: &crate::manifest::CollectionBackupInfo, milvus: &Milvus) -> Result<(), EngineError> {
-    if info.segments().any(|segment| segment.is_l0) {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!(
-                "collection {name} has delete-only segments, which Milvus {} cannot import through this version",
-                milvus.version().text
-            ),
-        });
-    }
-    if let Some(field) = plan::misnumbered(info) {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!(
-                "field {field} of collection {name} has an id that a new collection would not give it (fields were added or \
-                 dropped later), so its data would not be found"
-            ),
-        });
-    }
-    if info.snapshot_backup.is_some() {
-        return Err(EngineError::Setup {
-            reason: "UnsupportedVersion",
-            message: format!("collection {name} is a snapshot of Milvus 3.0, which this version cannot restore"),
-        });
-    }
-    Ok(())
 }

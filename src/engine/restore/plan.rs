@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::select::Name;
 use crate::engine::task::{OnConflict, PlanSummary, Rename};
+use crate::manifest::backup_info::ALL_PARTITIONS;
 use crate::manifest::layout::Artifact;
-use crate::manifest::{CollectionBackupInfo, LogKind};
-use crate::milvus::ServerVersion;
+use crate::manifest::operator_manifest::digest;
+use crate::manifest::{CollectionBackupInfo, LogKind, SegmentBackupInfo};
+use crate::milvus::{Gate, ServerVersion};
 
 /// Partitions larger than this are imported segment by segment: a 2.3 server gives one task 900 s
 /// (`rootCoord.importTaskExpiration`).
@@ -27,21 +29,67 @@ pub enum Action {
     Continue,
 }
 
+/// How the server is asked to import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// gRPC Import, one task for a whole partition: 2.2 and 2.3, which work tasks off one after another.
+    Partitions,
+    /// gRPC Import, one job for each segment: later servers whose REST cannot be reached.
+    Segments,
+    /// REST jobs with many segments each.
+    Jobs,
+}
+
+/// Directories of one segment, or of several that share them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Insert directory inside the artifact; of a delete-only segment its delta directory.
+    pub first: String,
+    /// Delta directory inside the artifact, none where there are no deletes.
+    pub deletes: Option<String>,
+}
+
 /// One import job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Target partition.
+    /// Target partition; empty for deletes of all partitions.
     pub partition: String,
-    /// Insert directory inside the artifact.
-    pub inserts: String,
-    /// Delta directory inside the artifact, none where there are no deletes.
-    pub deletes: Option<String>,
+    /// What is imported.
+    pub kind: BatchKind,
+    /// Directories.
+    pub directories: Vec<Directory>,
+    /// 0 or 1 for one file per field, 2 for column groups.
+    pub storage_version: i64,
     /// Segments in it.
     pub segments: Vec<i64>,
     /// Bytes of it.
     pub bytes: u64,
     /// Objects of it.
     pub objects: u64,
+}
+
+/// What a job imports; jobs of a kind are done before the next kind begins, because deletes only meet rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BatchKind {
+    /// Rows.
+    Rows,
+    /// Deletes of one partition.
+    Deletes,
+    /// Deletes of all partitions.
+    DeletesOfAll,
+}
+
+impl Batch {
+    /// Names the job in the ledger: the same directories give the same name.
+    pub fn identity(&self) -> String {
+        let mut names = self.directories.iter().map(|directory| directory.first.as_str());
+        let first = names.next().unwrap_or_default().to_owned();
+        let rest: Vec<&str> = names.collect();
+        match rest.len() {
+            0 => first,
+            more => format!("{first} and {more} more, {}", digest(rest.join(" ").as_bytes())),
+        }
+    }
 }
 
 /// One collection.
@@ -95,52 +143,113 @@ pub fn actions(
     ))
 }
 
-/// The import jobs of a collection: as few as the server can take, because 2.3 works tasks off one after another at about
-/// 2 s each (real-milvus.md 4). From 2.4 on a directory must hold exactly one segment's group. A partition with strays is
-/// imported segment by segment: its directory holds more than the backup.
+/// Segments of one REST job, below the server's default bound of 1,024 files a request
+/// (`dataCoord.import.maxImportFileNumPerReq`), and its value in older configurations, 256.
+const SEGMENTS_OF_JOB: usize = 256;
+/// Bytes of one REST job: what is lost when a server gives one up.
+const BYTES_OF_JOB: u64 = 32 << 30;
+
+/// The import jobs of a collection, in the order of their kinds: as few as the server can take. 2.3 works tasks off one after
+/// another at about 2 s each, and takes a whole partition in one; a partition with strays is imported segment by segment
+/// there, because its directory holds more than the backup. Later servers take many directories a job, each of which must be
+/// that of a group, and all of one channel and storage version (milvus-backup.md 4.7).
 pub fn batches(
     info: &CollectionBackupInfo,
     keys: &Artifact,
-    version: &ServerVersion,
+    (route, version): (Route, &ServerVersion),
     strays: &BTreeSet<i64>,
 ) -> Vec<Batch> {
-    let whole_partitions = version.parsed.is_some_and(|version| version < (2, 4, 0));
     let mut batches = Vec::new();
     for partition in &info.partition_backups {
         let segments = partition.segment_backups.iter().filter(|segment| !segment.is_l0);
         let small = partition.size <= PARTITION_LIMIT && !strays.contains(&partition.partition_id);
-        let mut groups: BTreeMap<Option<i64>, Batch> = BTreeMap::new();
+        let whole = route == Route::Partitions && small;
+        let mut groups: BTreeMap<(String, i64, Option<i64>), Batch> = BTreeMap::new();
         for segment in segments.filter(|segment| segment.insert_logs().next().is_some()) {
-            let group = if whole_partitions && small { None } else { segment.group() };
-            let dir = |kind| {
-                let full = keys.import_dir(kind, info.collection_id, partition.partition_id, group);
-                keys.relative(&full).map(str::to_owned).unwrap_or(full)
-            };
-            let batch = groups.entry(group).or_insert_with(|| Batch {
+            let group = if whole { None } else { segment.group() };
+            let dir = |kind| relative(keys, keys.import_dir(kind, info.collection_id, partition.partition_id, group));
+            // Old layouts have no channel and share directories.
+            let channel = if whole || group.is_none() { String::new() } else { segment.v_channel.clone() };
+            let batch = groups.entry((channel, segment.storage_version, group)).or_insert_with(|| Batch {
                 partition: partition.partition_name.clone(),
-                inserts: dir(LogKind::Insert),
-                deletes: None,
+                kind: BatchKind::Rows,
+                directories: vec![Directory { first: dir(LogKind::Insert), deletes: None }],
+                storage_version: segment.storage_version,
                 segments: Vec::new(),
                 bytes: 0,
                 objects: 0,
             });
-            batch.segments.push(segment.segment_id);
-            batch.bytes += u64::try_from(segment.size).unwrap_or_default();
-            batch.objects += (segment.insert_logs().count() + segment.delta_logs().count()) as u64;
-            if batch.deletes.is_none() && segment.delta_logs().next().is_some() {
-                batch.deletes = Some(dir(LogKind::Delta));
+            add(batch, segment);
+            if batch.directories[0].deletes.is_none() && segment.delta_logs().next().is_some() {
+                batch.directories[0].deletes = Some(dir(LogKind::Delta));
             }
         }
-        batches.extend(groups.into_values());
+        let together = if route == Route::Jobs { SEGMENTS_OF_JOB } else { 1 };
+        let mut jobs: BTreeMap<(String, i64), Vec<Batch>> = BTreeMap::new();
+        for ((channel, storage_version, _), batch) in groups {
+            jobs.entry((channel, storage_version)).or_default().push(batch);
+        }
+        batches.extend(jobs.into_values().flat_map(|batches| joined(batches, together)));
     }
+    batches.extend(deletes(info, keys, route, version));
+    batches.sort_by_key(|batch| batch.kind);
     batches
 }
 
-/// The first field whose recorded id a new collection would not get: servers number fields in order from 100
-/// (milvus-wire.md 2.3), and binlogs are found by field id. A dynamic field comes after all others.
-pub fn misnumbered(info: &CollectionBackupInfo) -> Option<&str> {
-    let fields = info.schema.fields.iter().filter(|field| !field.is_dynamic);
-    fields.zip(100..).find(|(field, id)| field.field_id != *id).map(|(field, _)| field.name.as_str())
+/// Jobs for delete-only segments.
+fn deletes(info: &CollectionBackupInfo, keys: &Artifact, route: Route, version: &ServerVersion) -> Vec<Batch> {
+    let together = if route == Route::Jobs && version.has(Gate::ManyDeletesPerJob) { SEGMENTS_OF_JOB } else { 1 };
+    let batch = |partition: &str, kind, segment: &SegmentBackupInfo| {
+        let directory = keys.l0_dir(info.collection_id, segment.partition_id, segment.segment_id);
+        let mut batch = Batch {
+            partition: partition.to_owned(),
+            kind,
+            directories: vec![Directory { first: relative(keys, directory), deletes: None }],
+            storage_version: 0,
+            segments: Vec::new(),
+            bytes: 0,
+            objects: 0,
+        };
+        add(&mut batch, segment);
+        batch
+    };
+    let has_deletes = |segment: &&SegmentBackupInfo| segment.is_l0 && segment.delta_logs().next().is_some();
+    let mut batches = Vec::new();
+    for partition in &info.partition_backups {
+        let segments = partition.segment_backups.iter().filter(has_deletes);
+        let jobs = segments.map(|segment| batch(&partition.partition_name, BatchKind::Deletes, segment)).collect();
+        batches.extend(joined(jobs, together));
+    }
+    let everywhere = info.l0_segments.iter().filter(has_deletes).filter(|one| one.partition_id == ALL_PARTITIONS);
+    batches.extend(joined(everywhere.map(|one| batch("", BatchKind::DeletesOfAll, one)).collect(), together));
+    batches
+}
+
+fn add(batch: &mut Batch, segment: &SegmentBackupInfo) {
+    batch.segments.push(segment.segment_id);
+    batch.bytes += u64::try_from(segment.size).unwrap_or_default();
+    batch.objects += (segment.insert_logs().count() + segment.delta_logs().count()) as u64;
+}
+
+/// Joins batches of one sort, at most `together` directories each.
+fn joined(batches: Vec<Batch>, together: usize) -> Vec<Batch> {
+    let mut jobs: Vec<Batch> = Vec::new();
+    for batch in batches {
+        match jobs.last_mut() {
+            Some(job) if job.directories.len() < together && job.bytes + batch.bytes <= BYTES_OF_JOB => {
+                job.directories.extend(batch.directories);
+                job.segments.extend(batch.segments);
+                job.bytes += batch.bytes;
+                job.objects += batch.objects;
+            }
+            _ => jobs.push(batch),
+        }
+    }
+    jobs
+}
+
+fn relative(keys: &Artifact, full: String) -> String {
+    keys.relative(&full).map(str::to_owned).unwrap_or(full)
 }
 
 /// The plan for status.
@@ -162,7 +271,7 @@ pub fn summary(items: &[Item]) -> PlanSummary {
 mod tests {
     use super::*;
     use crate::manifest::backup_info::PartitionBackupInfo;
-    use crate::manifest::{Binlog, FieldBinlog, FieldSchema, SegmentBackupInfo};
+    use crate::manifest::{Binlog, FieldBinlog};
 
     fn pair(name: &str) -> (Name, Name) {
         (Name::new("default", name), Name::new("default", name))
@@ -215,31 +324,78 @@ mod tests {
     #[test]
     fn a_2_3_server_gets_one_job_per_partition() {
         let keys = Artifact::new("backup", "a").unwrap();
-        let batches = batches(&collection(), &keys, &version("v2.3.5-lite"), &BTreeSet::new());
+        let batches = batches(&collection(), &keys, (Route::Partitions, &version("v2.3.5-lite")), &BTreeSet::new());
         assert_eq!(batches.len(), 1);
-        assert_eq!(batches[0].inserts, "binlogs/insert_log/1/2/");
-        assert_eq!(batches[0].deletes.as_deref(), Some("binlogs/delta_log/1/2/"));
+        assert_eq!(directories(&batches[0]), [("binlogs/insert_log/1/2/", Some("binlogs/delta_log/1/2/"))]);
         assert_eq!((batches[0].bytes, batches[0].objects), (20, 3));
     }
 
-    #[test]
-    fn a_later_server_gets_one_job_per_segment() {
-        let keys = Artifact::new("backup", "a").unwrap();
-        let batches = batches(&collection(), &keys, &version("2.4.10"), &BTreeSet::new());
-        assert_eq!(batches.len(), 2);
-        assert_eq!(batches[0].inserts, "binlogs/insert_log/1/2/7/");
-        assert_eq!(batches[0].deletes, None);
-        assert_eq!(batches[1].deletes.as_deref(), Some("binlogs/delta_log/1/2/8/"));
+    fn directories(batch: &Batch) -> Vec<(&str, Option<&str>)> {
+        batch.directories.iter().map(|one| (one.first.as_str(), one.deletes.as_deref())).collect()
     }
 
     #[test]
-    fn a_field_that_would_get_another_id_is_found() {
-        let field = |id, name: &str| FieldSchema { field_id: id, name: name.into(), ..Default::default() };
+    fn a_later_server_without_rest_gets_one_job_per_segment() {
+        let keys = Artifact::new("backup", "a").unwrap();
+        let batches = batches(&collection(), &keys, (Route::Segments, &version("2.4.10")), &BTreeSet::new());
+        assert_eq!(batches.len(), 2);
+        assert_eq!(directories(&batches[0]), [("binlogs/insert_log/1/2/7/", None)]);
+        assert_eq!(directories(&batches[1]), [("binlogs/insert_log/1/2/8/", Some("binlogs/delta_log/1/2/8/"))]);
+    }
+
+    #[test]
+    fn a_rest_job_takes_all_segments_of_a_channel_and_storage_version() {
+        let keys = Artifact::new("backup", "a").unwrap();
         let mut info = collection();
-        info.schema.fields = vec![field(100, "id"), field(101, "v")];
-        assert_eq!(misnumbered(&info), None);
-        info.schema.fields = vec![field(100, "id"), field(102, "late")];
-        assert_eq!(misnumbered(&info), Some("late"));
+        let jobs =
+            |info: &CollectionBackupInfo| batches(info, &keys, (Route::Jobs, &version("2.6.18")), &BTreeSet::new());
+        assert_eq!(jobs(&info).len(), 1);
+        assert_eq!(directories(&jobs(&info)[0]).len(), 2);
+        assert_eq!((jobs(&info)[0].bytes, jobs(&info)[0].segments.as_slice()), (20, [7, 8].as_slice()));
+        info.partition_backups[0].segment_backups[1].storage_version = 2;
+        assert_eq!(jobs(&info).iter().map(|job| job.storage_version).collect::<Vec<_>>(), [0, 2]);
+        info.partition_backups[0].segment_backups[1].storage_version = 0;
+        info.partition_backups[0].segment_backups[1].v_channel = "ch_1v1".into();
+        assert_eq!(jobs(&info).len(), 2);
+    }
+
+    #[test]
+    fn a_job_takes_no_more_segments_than_a_server_does() {
+        let keys = Artifact::new("backup", "a").unwrap();
+        let mut info = collection();
+        let one = info.partition_backups[0].segment_backups[0].clone();
+        let many = (1..=257).map(|id| SegmentBackupInfo { segment_id: id, group_id: id, ..one.clone() });
+        info.partition_backups[0].segment_backups = many.collect();
+        let jobs = batches(&info, &keys, (Route::Jobs, &version("2.5.27")), &BTreeSet::new());
+        assert_eq!(jobs.iter().map(|job| job.directories.len()).collect::<Vec<_>>(), [256, 1]);
+        assert_ne!(jobs[0].identity(), jobs[1].identity());
+    }
+
+    #[test]
+    fn deletes_come_after_rows_and_those_of_all_partitions_last() {
+        let keys = Artifact::new("backup", "a").unwrap();
+        let mut info = collection();
+        let log = |id| FieldBinlog { field_id: 0, binlogs: vec![Binlog { log_id: id, ..Default::default() }] };
+        let l0 = |segment_id, partition_id, group_id| SegmentBackupInfo {
+            segment_id,
+            partition_id,
+            group_id,
+            is_l0: true,
+            deltalogs: vec![log(segment_id * 10)],
+            ..Default::default()
+        };
+        info.partition_backups[0].segment_backups.insert(0, l0(9, 2, 9));
+        info.l0_segments = vec![l0(10, -1, 0), l0(11, -1, 0)];
+        let jobs = |version_text: &str| batches(&info, &keys, (Route::Jobs, &version(version_text)), &BTreeSet::new());
+        let early = jobs("2.5.27");
+        let kinds: Vec<BatchKind> = early.iter().map(|job| job.kind).collect();
+        use BatchKind::{Deletes, DeletesOfAll, Rows};
+        assert_eq!(kinds, [Rows, Deletes, DeletesOfAll, DeletesOfAll]);
+        assert_eq!(directories(&early[1]), [("binlogs/delta_log/1/2/9/", None)]);
+        assert_eq!((early[1].partition.as_str(), early[2].partition.as_str()), ("p", ""));
+        assert_eq!(directories(&early[2]), [("binlogs/delta_log/1/-1/10/", None)]);
+        // From 2.6.5 on a job takes several.
+        assert_eq!(jobs("2.6.18").len(), 3);
     }
 
     #[test]
@@ -247,14 +403,15 @@ mod tests {
         let mut info = collection();
         info.partition_backups[0].segment_backups.clear();
         let keys = Artifact::new("backup", "a").unwrap();
-        assert_eq!(batches(&info, &keys, &version("2.3.5"), &BTreeSet::new()), []);
+        assert_eq!(batches(&info, &keys, (Route::Partitions, &version("2.3.5")), &BTreeSet::new()), []);
     }
 
     #[test]
     fn a_partition_with_foreign_objects_is_imported_segment_by_segment() {
         let keys = Artifact::new("backup", "a").unwrap();
         let version = version("v2.3.5-lite");
-        assert_eq!(batches(&collection(), &keys, &version, &BTreeSet::from([2])).len(), 2);
-        assert_eq!(batches(&collection(), &keys, &version, &BTreeSet::from([3])).len(), 1);
+        let asked = (Route::Partitions, &version);
+        assert_eq!(batches(&collection(), &keys, asked, &BTreeSet::from([2])).len(), 2);
+        assert_eq!(batches(&collection(), &keys, asked, &BTreeSet::from([3])).len(), 1);
     }
 }

@@ -1,61 +1,203 @@
 //! How many rows a collection must have after its restore: what the segments hold, less what their deletes take away.
 //!
-//! `num_of_rows` counts deleted rows too, so a segment with delta logs is read: its keys, its timestamps, its deletes. An
-//! import answers the rows that remain (seen on 2.3.5), and `count(*)` counts them.
+//! `num_of_rows` counts deleted rows too, so a segment that deletes may concern is read: its keys, its timestamps, the
+//! deletes. An import answers the rows that its own delta logs leave (seen on 2.3.5), an import of a delete-only segment the
+//! number of deletes (seen on 2.5.27 and 2.6.18), and `count(*)` counts what remains of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 
 use super::plan::Item;
 use crate::engine::artifact::Artifact;
 use crate::engine::error::EngineError;
-use crate::manifest::binlog::{self, BinlogError, Delete, Key};
+use crate::manifest::backup_info::ALL_PARTITIONS;
+use crate::manifest::binlog::{self, BinlogError, Key};
 use crate::manifest::{CollectionBackupInfo, LogKey, SegmentBackupInfo};
 
-/// Segments read at once. Each holds its keys and timestamps in memory.
-const READERS: usize = 2;
+/// Segments of one collection looked at together; how many are read at once is the restore's bound.
+const TOGETHER: usize = 4;
 /// Field of the row timestamps (milvus-backup.md 3.1).
 const TIMESTAMP_FIELD: i64 = 1;
 
-/// Live rows by segment id.
+/// Latest delete of each key.
+type Deletes = HashMap<Key, u64>;
+
+/// What a restored collection must have. A range where keys cannot be read: files of storage version 2 whose columns carry
+/// no field ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Rows (of delete-only segments: deletes) the import of a segment answers.
+    pub segments: BTreeMap<i64, RangeInclusive<u64>>,
+    /// Rows of the collection at the end.
+    pub live: RangeInclusive<u64>,
+}
+
+impl Default for Expected {
+    fn default() -> Expected {
+        Expected { segments: BTreeMap::new(), live: 0..=0 }
+    }
+}
+
+impl Expected {
+    /// Sum over segments.
+    pub fn of(&self, segments: &[i64]) -> RangeInclusive<u64> {
+        sum(segments.iter().filter_map(|segment| self.segments.get(segment)))
+    }
+}
+
+fn sum<'r>(ranges: impl Iterator<Item = &'r RangeInclusive<u64>>) -> RangeInclusive<u64> {
+    ranges.fold(0..=0, |sum, range| sum.start() + range.start()..=sum.end() + range.end())
+}
+
+/// `7`, or `5 to 7`.
+pub fn told(range: &RangeInclusive<u64>) -> String {
+    match range.start() == range.end() {
+        true => range.end().to_string(),
+        false => format!("{} to {}", range.start(), range.end()),
+    }
+}
+
+/// What is expected. Rows newer than `cut`, a hybrid timestamp, are not counted. `readers` bounds what is in memory.
 ///
 /// # Errors
 /// An unreadable object, by name.
-pub async fn live(artifact: &Artifact, item: &Item) -> Result<BTreeMap<i64, u64>, EngineError> {
+pub async fn expected(
+    artifact: &Artifact,
+    item: &Item,
+    cut: Option<u64>,
+    readers: &Semaphore,
+) -> Result<Expected, EngineError> {
     let info = &item.info;
-    stream::iter(info.segments().filter(|segment| !segment.is_l0))
-        .map(|segment| async move { Ok((segment.segment_id, live_in(artifact, info, segment).await?)) })
-        .buffer_unordered(READERS)
-        .try_collect()
-        .await
+    let mut expected = Expected::default();
+    let mut apart: BTreeMap<i64, Deletes> = BTreeMap::new();
+    for segment in info.segments().filter(|segment| segment.is_l0) {
+        let (deletes, number) = deletes_of(artifact, segment, cut).await?;
+        expected.segments.insert(segment.segment_id, number..=number);
+        merge(apart.entry(segment.partition_id).or_default(), deletes);
+    }
+    let apart = &apart;
+    let counted: Vec<(i64, RangeInclusive<u64>, RangeInclusive<u64>)> =
+        stream::iter(info.segments().filter(|segment| !segment.is_l0))
+            .map(|segment| async move {
+                // Never closed; without a permit the work goes on unbounded rather than not at all.
+                let _permit = readers.acquire().await.ok();
+                let (imported, live) = live_in(artifact, info, segment, apart, cut).await?;
+                Ok::<_, EngineError>((segment.segment_id, imported, live))
+            })
+            .buffer_unordered(TOGETHER)
+            .try_collect()
+            .await?;
+    expected.live = sum(counted.iter().map(|(_, _, live)| live));
+    expected.segments.extend(counted.into_iter().map(|(segment, imported, _)| (segment, imported)));
+    Ok(expected)
 }
 
+/// Rows after a segment's own deletes, and after all deletes.
 async fn live_in(
     artifact: &Artifact,
     info: &CollectionBackupInfo,
     segment: &SegmentBackupInfo,
-) -> Result<u64, EngineError> {
+    apart: &BTreeMap<i64, Deletes>,
+    cut: Option<u64>,
+) -> Result<(RangeInclusive<u64>, RangeInclusive<u64>), EngineError> {
     let stored = u64::try_from(segment.num_of_rows).unwrap_or_default();
-    if segment.delta_logs().next().is_none() {
-        return Ok(stored);
+    let others: Vec<&Deletes> = [segment.partition_id, ALL_PARTITIONS].iter().filter_map(|id| apart.get(id)).collect();
+    let own_logs = segment.delta_logs().next().is_some();
+    if !own_logs && others.is_empty() && cut.is_none() {
+        return Ok((stored..=stored, stored..=stored));
     }
     let Some(primary) = info.schema.primary_key() else {
-        return Ok(stored);
+        return Ok((stored..=stored, stored..=stored));
     };
-    let mut deletes: Vec<Delete> = Vec::new();
-    for log in segment.delta_logs().filter_map(|log| log.id()) {
-        deletes.extend(read(artifact, segment, None, log, binlog::deletes).await?);
+    let (own, own_number) = deletes_of(artifact, segment, cut).await?;
+    let rows = match rows_of(artifact, segment, primary.field_id).await {
+        Ok(rows) => rows,
+        Err(EngineError::Binlog { source: BinlogError::Unsupported { .. }, .. }) => {
+            let apart: u64 = others.iter().map(|deletes| deletes.len() as u64).sum();
+            let lost = if cut.is_some() { stored } else { own_number };
+            let imported = stored.saturating_sub(lost)..=stored;
+            return Ok((imported.clone(), imported.start().saturating_sub(apart)..=stored));
+        }
+        Err(error) => return Err(error),
+    };
+    let (mut imported, mut live) = (0, 0);
+    for (key, timestamp) in rows {
+        let gone = |deletes: &Deletes| deletes.get(&key).is_some_and(|deleted| timestamp < *deleted);
+        if cut.is_some_and(|cut| timestamp > cut) || gone(&own) {
+            continue;
+        }
+        imported += 1;
+        live += u64::from(!others.iter().any(|deletes| gone(deletes)));
     }
-    let mut rows: Vec<(Key, u64)> = Vec::new();
-    let keys = logs_of(segment, primary.field_id);
-    let times = logs_of(segment, TIMESTAMP_FIELD);
-    for (key_log, time_log) in keys.into_iter().zip(times) {
-        let keys = read(artifact, segment, Some(primary.field_id), key_log, binlog::primary_keys).await?;
-        let times = read(artifact, segment, Some(TIMESTAMP_FIELD), time_log, binlog::timestamps).await?;
+    Ok((imported..=imported, live..=live))
+}
+
+/// The latest delete of each key, and the number of all deletes.
+async fn deletes_of(
+    artifact: &Artifact,
+    segment: &SegmentBackupInfo,
+    cut: Option<u64>,
+) -> Result<(Deletes, u64), EngineError> {
+    let (mut latest, mut number) = (Deletes::new(), 0);
+    for log in segment.delta_logs().filter_map(|log| log.id()) {
+        for delete in read(artifact, segment, None, log, binlog::deletes).await? {
+            if cut.is_none_or(|cut| delete.timestamp <= cut) {
+                number += 1;
+                merge(&mut latest, Deletes::from([(delete.key, delete.timestamp)]));
+            }
+        }
+    }
+    Ok((latest, number))
+}
+
+fn merge(into: &mut Deletes, deletes: Deletes) {
+    for (key, timestamp) in deletes {
+        let latest = into.entry(key).or_default();
+        *latest = timestamp.max(*latest);
+    }
+}
+
+/// Keys and timestamps of a segment's rows.
+async fn rows_of(
+    artifact: &Artifact,
+    segment: &SegmentBackupInfo,
+    primary: i64,
+) -> Result<Vec<(Key, u64)>, EngineError> {
+    let mut rows = Vec::new();
+    if segment.storage_version < 2 {
+        for (keys, times) in logs_of(segment, primary).into_iter().zip(logs_of(segment, TIMESTAMP_FIELD)) {
+            let keys = read(artifact, segment, Some(primary), keys, binlog::primary_keys).await?;
+            let times = read(artifact, segment, Some(TIMESTAMP_FIELD), times, binlog::timestamps).await?;
+            rows.extend(keys.into_iter().zip(times));
+        }
+        return Ok(rows);
+    }
+    let key_group = group_of(artifact, segment, primary).await?;
+    let time_group = group_of(artifact, segment, TIMESTAMP_FIELD).await?;
+    for (keys, times) in logs_of(segment, key_group).into_iter().zip(logs_of(segment, time_group)) {
+        let keys = read(artifact, segment, Some(key_group), keys, |bytes| binlog::group_keys(bytes, primary)).await?;
+        let times = read(artifact, segment, Some(time_group), times, binlog::group_timestamps).await?;
         rows.extend(keys.into_iter().zip(times));
     }
-    Ok(binlog::live_rows(rows, deletes))
+    Ok(rows)
+}
+
+/// The column group that holds a field.
+async fn group_of(artifact: &Artifact, segment: &SegmentBackupInfo, field: i64) -> Result<i64, EngineError> {
+    let groups: BTreeMap<i64, i64> =
+        segment.insert_logs().filter_map(|(group, log)| Some((group, log.id()?))).collect();
+    let mut key = String::new();
+    for (group, log) in groups {
+        key = log_key(artifact, segment, Some(group), log);
+        if read(artifact, segment, Some(group), log, binlog::group_fields).await?.contains(&field) {
+            return Ok(group);
+        }
+    }
+    let source = BinlogError::Unsupported { what: format!("columns among which field {field} cannot be told") };
+    Err(EngineError::Binlog { key, source })
 }
 
 /// Log ids of a field in ascending order: the files of two fields with the same place hold the same rows.
@@ -66,13 +208,7 @@ fn logs_of(segment: &SegmentBackupInfo, field: i64) -> Vec<i64> {
     logs
 }
 
-async fn read<T>(
-    artifact: &Artifact,
-    segment: &SegmentBackupInfo,
-    field: Option<i64>,
-    log: i64,
-    parse: fn(&bytes::Bytes) -> Result<T, BinlogError>,
-) -> Result<T, EngineError> {
+fn log_key(artifact: &Artifact, segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> String {
     let key = LogKey {
         collection: segment.collection_id,
         partition: segment.partition_id,
@@ -80,7 +216,17 @@ async fn read<T>(
         field,
         log,
     };
-    let key = artifact.keys.log(&key, segment.group());
+    artifact.keys.log(&key, segment.group())
+}
+
+async fn read<T>(
+    artifact: &Artifact,
+    segment: &SegmentBackupInfo,
+    field: Option<i64>,
+    log: i64,
+    parse: impl Fn(&bytes::Bytes) -> Result<T, BinlogError>,
+) -> Result<T, EngineError> {
+    let key = log_key(artifact, segment, field, log);
     let body = artifact.store().get(&key).await?;
     parse(&body).map_err(|source| EngineError::Binlog { key, source })
 }

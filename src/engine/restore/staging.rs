@@ -45,7 +45,8 @@ pub async fn stage(
 ) -> Result<u64, EngineError> {
     let mut copies = Vec::new();
     for batch in &item.batches {
-        for directory in std::iter::once(&batch.inserts).chain(batch.deletes.as_ref()) {
+        let directories = batch.directories.iter().flat_map(|one| std::iter::once(&one.first).chain(&one.deletes));
+        for directory in directories {
             for object in list_all(artifact.store(), &artifact.keys.key(directory)).await? {
                 let path = artifact.keys.relative(&object.key).unwrap_or(&object.key).to_owned();
                 copies.push(Copy { source: object, to: format!("{}{path}", origin.prefix) });

@@ -150,6 +150,30 @@ pub fn inspect_column_group(bytes: &Bytes) -> Result<u64, BinlogError> {
     pages::prove(&ParquetFile::parse(bytes, 0)?)
 }
 
+/// Fields whose columns are in a file of storage version 2, where the writer noted them.
+pub fn group_fields(bytes: &Bytes) -> Result<Vec<i64>, BinlogError> {
+    let file = ParquetFile::parse(bytes, 0)?;
+    Ok(file.columns.iter().filter_map(|column| column.field).collect())
+}
+
+/// The primary keys of a file of storage version 2 that holds field `field`, in row order.
+pub fn group_keys(bytes: &Bytes, field: i64) -> Result<Vec<Key>, BinlogError> {
+    deletes::keys(group_column(bytes, field)?, 0)
+}
+
+/// The hybrid timestamps of a file of storage version 2 that holds field 1, in row order.
+pub fn group_timestamps(bytes: &Bytes) -> Result<Vec<u64>, BinlogError> {
+    deletes::timestamps(group_column(bytes, 1)?, 0)
+}
+
+fn group_column(bytes: &Bytes, field: i64) -> Result<Values, BinlogError> {
+    let file = ParquetFile::parse(bytes, 0)?;
+    match file.columns.iter().position(|column| column.field == Some(field)) {
+        Some(index) => values::column(&file, index),
+        None => Err(BinlogError::Unsupported { what: format!("columns among which field {field} cannot be told") }),
+    }
+}
+
 /// The primary keys of an insert log of the key field, in row order.
 pub fn primary_keys(bytes: &Bytes) -> Result<Vec<Key>, BinlogError> {
     let mut keys = Vec::new();

@@ -56,6 +56,8 @@ pub(super) struct Column {
     pub(super) definition_levels: u32,
     /// Levels of values that repeat.
     pub(super) repetition_levels: u32,
+    /// Field id, where the writer gave one.
+    pub(super) field: Option<i64>,
 }
 
 /// Rows stored together.
@@ -115,6 +117,7 @@ struct SchemaElement {
     kind: Option<u64>,
     repetition: u64,
     children: u64,
+    field: Option<i64>,
 }
 
 #[derive(Default)]
@@ -135,6 +138,7 @@ impl Footer {
                             1 => element.kind = Some(thrift.count(kind)?),
                             3 => element.repetition = thrift.count(kind)?,
                             5 => element.children = thrift.count(kind)?,
+                            9 => element.field = Some(thrift.signed(kind)?),
                             _ => return Ok(false),
                         }
                         Ok(true)
@@ -257,7 +261,8 @@ fn leaves(schema: &[SchemaElement]) -> Result<Vec<Column>, Cause> {
         let repetition = *repetition + u32::from(element.repetition == 2);
         match element.kind {
             Some(kind) if element.children == 0 => {
-                columns.push(Column { kind, definition_levels: definition, repetition_levels: repetition });
+                let field = element.field;
+                columns.push(Column { kind, definition_levels: definition, repetition_levels: repetition, field });
             }
             _ => open.push((element.children, definition, repetition)),
         }

@@ -1,0 +1,125 @@
+//! What came after the flush does not belong to the recovery point: segments and deletes are judged by their times.
+
+use std::collections::BTreeSet;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::segments::{Found, Log, STORAGE_VERSION};
+use crate::engine::error::EngineError;
+use crate::manifest::{LogKind, binlog};
+use crate::storage::Store;
+
+/// Field of the row timestamps (milvus-backup.md 3.1).
+const TIMESTAMP_FIELD: i64 = 1;
+/// Delta logs read at once.
+const READERS: usize = 8;
+/// A delta log larger than this was not written in the seconds since the flush; it is not read.
+const DELTA_LIMIT: u64 = 8 << 20;
+
+/// Leaves out delta logs whose deletes all came after the flush: with them a backup would hold the old half of an upsert
+/// as deleted and not have its new half, and the row would be gone.
+///
+/// # Errors
+/// The store's. A delta log that cannot be understood is kept: the proof of a restore judges it.
+pub async fn without_later_deletes(
+    store: &dyn Store,
+    segments: Vec<Found>,
+    flush_ts: u64,
+) -> Result<Vec<Found>, EngineError> {
+    let kept: Vec<Found> = stream::iter(segments)
+        .map(|found| async move {
+            let mut kept = Vec::with_capacity(found.logs.len());
+            for log in found.logs {
+                if log.key.kind() == LogKind::Insert || !later(store, &log, flush_ts).await? {
+                    kept.push(log);
+                }
+            }
+            Ok::<_, EngineError>(Found { logs: kept, ..found })
+        })
+        .buffered(READERS)
+        .try_collect()
+        .await?;
+    Ok(kept.into_iter().filter(|found| !found.deletes_only || !found.logs.is_empty()).collect())
+}
+
+/// A timestamp log larger than this was not filled in the seconds since the flush; it is not read.
+const TIMES_LIMIT: u64 = 64 << 20;
+
+/// What came after the flush.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Segments without those that hold later rows only.
+    pub segments: Vec<Found>,
+    /// Segments of earlier and later rows, which only an import can part.
+    pub mixed: Vec<i64>,
+}
+
+/// Leaves out segments whose rows all came after the flush. Only those not `known` from the flush or
+/// from before it are looked into: from 2.5 on
+/// each segment is sorted into another one within seconds of its flush (milvus-newer.md 1), so that names alone do not tell
+/// a successor from a newcomer.
+///
+/// # Errors
+/// The store's. A file that cannot be understood is kept: the proof of a restore judges it.
+pub async fn without_later_rows(
+    store: &dyn Store,
+    segments: Vec<Found>,
+    known: &BTreeSet<i64>,
+    flush_ts: u64,
+) -> Result<Recovered, EngineError> {
+    let looked: Vec<(Found, Option<(u64, u64)>)> = stream::iter(segments)
+        .map(|found| async move {
+            let strange = !found.deletes_only && !known.contains(&found.segment.id);
+            let span = if strange { span(store, &found).await? } else { None };
+            Ok::<_, EngineError>((found, span))
+        })
+        .buffered(READERS)
+        .try_collect()
+        .await?;
+    let mut recovered = Recovered::default();
+    for (found, span) in looked {
+        match span {
+            Some((first, _)) if first > flush_ts => continue,
+            Some((_, last)) if last > flush_ts => recovered.mixed.push(found.segment.id),
+            _ => {}
+        }
+        recovered.segments.push(found);
+    }
+    Ok(recovered)
+}
+
+/// Times of the first and the last row; none where they cannot be known at little cost.
+async fn span(store: &dyn Store, found: &Found) -> Result<Option<(u64, u64)>, EngineError> {
+    let mut span: Option<(u64, u64)> = None;
+    let mut group = (found.segment.storage_version < STORAGE_VERSION).then_some(TIMESTAMP_FIELD);
+    for log in found.logs.iter().filter(|log| log.key.kind() == LogKind::Insert) {
+        if log.object.size > TIMES_LIMIT || group.is_some_and(|group| log.key.field != Some(group)) {
+            continue;
+        }
+        let body = store.get(&log.object.key).await?;
+        let times = if found.segment.storage_version < STORAGE_VERSION {
+            binlog::timestamps(&body)
+        } else {
+            if group.is_none() && !binlog::group_fields(&body).is_ok_and(|fields| fields.contains(&TIMESTAMP_FIELD)) {
+                continue;
+            }
+            group = log.key.field;
+            binlog::group_timestamps(&body)
+        };
+        let Ok(times) = times else { return Ok(None) };
+        for time in times {
+            let (first, last) = span.unwrap_or((time, time));
+            span = Some((first.min(time), last.max(time)));
+        }
+    }
+    Ok(span)
+}
+
+async fn later(store: &dyn Store, log: &Log, flush_ts: u64) -> Result<bool, EngineError> {
+    if log.object.size > DELTA_LIMIT {
+        return Ok(false);
+    }
+    let body = store.get(&log.object.key).await?;
+    // The deletes themselves are asked: 2.5 leaves the timestamps of the file's events without meaning.
+    Ok(binlog::deletes(&body).is_ok_and(|all| !all.is_empty() && all.iter().all(|one| one.timestamp > flush_ts)))
+}

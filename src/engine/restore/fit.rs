@@ -1,0 +1,164 @@
+//! Pure: whether a collection of a backup fits a server, and how its fields get their ids.
+
+use crate::manifest::CollectionBackupInfo;
+use crate::manifest::backup_info::ALL_PARTITIONS;
+use crate::manifest::schema::FieldSchema;
+use crate::milvus::gates::{DATA_TYPES, NULLABLE, dotted};
+use crate::milvus::{Gate, ServerVersion};
+
+/// Pure: the fields of a collection that must be added after its creation so that every field gets its recorded id, which
+/// is how binlogs are found.
+///
+/// Servers number the fields of a new collection in order from 100, then each struct and its fields, then the dynamic field
+/// (milvus-wire.md 2.3); a field added later gets the next number.
+///
+/// # Errors
+/// The first field that cannot get its id this way.
+pub fn added_later(info: &CollectionBackupInfo) -> Result<Vec<&FieldSchema>, &str> {
+    let mut fields: Vec<&FieldSchema> = info.schema.fields.iter().filter(|field| !field.is_dynamic).collect();
+    fields.sort_by_key(|field| field.field_id);
+    let mut next = 100;
+    let take = |id: i64, next: &mut i64| {
+        let fits = id == *next;
+        *next += i64::from(fits);
+        fits
+    };
+    let mut fields = fields.into_iter().peekable();
+    while fields.next_if(|field| take(field.field_id, &mut next)).is_some() {}
+    for group in &info.schema.struct_array_fields {
+        let ids = std::iter::once((group.field_id, &group.name))
+            .chain(group.fields.iter().map(|field| (field.field_id, &field.name)));
+        for (id, name) in ids {
+            if !take(id, &mut next) {
+                return Err(name);
+            }
+        }
+    }
+    // The dynamic field is hidden: it has the number that is missing, or comes after all others.
+    if info.schema.enable_dynamic_field && fields.peek().is_some() {
+        next += 1;
+    }
+    let mut later = Vec::new();
+    for field in fields {
+        if !take(field.field_id, &mut next) || !field.nullable || field.is_primary_key || field.auto_id {
+            return Err(&field.name);
+        }
+        later.push(field);
+    }
+    Ok(later)
+}
+
+/// Why this server cannot take the collection, none where it can. Older servers ignore what they do not know, so this has to
+/// be asked before.
+pub fn refusal(info: &CollectionBackupInfo, version: &ServerVersion) -> Option<String> {
+    let needs = |what: &str, since| {
+        format!("{what}, which needs Milvus {} or later, and the target is {version}", dotted(since))
+    };
+    if info.snapshot_backup.is_some() {
+        return Some("is a snapshot made by Milvus 3.0, which this version cannot restore".to_owned());
+    }
+    if info.segments().any(|segment| segment.is_l0) && !version.has(Gate::DeleteSegments) {
+        return Some(needs("has delete-only segments", (2, 4, 0)));
+    }
+    if let Some(strange) = info.l0_segments.iter().find(|segment| segment.partition_id != ALL_PARTITIONS) {
+        return Some(format!("has deletes of partition {}, which the backup does not hold", strange.partition_id));
+    }
+    match info.segments().map(|segment| segment.storage_version).max() {
+        Some(2) if !version.has(Gate::ColumnGroups) => return Some(needs("has data of storage version 2", (2, 6, 0))),
+        Some(newer) if newer > 2 => {
+            return Some(format!("has data of storage version {newer}, which this version cannot restore"));
+        }
+        _ => {}
+    }
+    let structs = info.schema.struct_array_fields.iter();
+    for field in info.schema.fields.iter().chain(structs.flat_map(|group| &group.fields)) {
+        let type_of = |number: i32| DATA_TYPES.iter().find(|(known, ..)| *known == number);
+        for (_, name, since) in [field.data_type, field.element_type].into_iter().filter_map(type_of) {
+            if !version.since(*since) {
+                return Some(needs(&format!("has field {} of type {name}", field.name), *since));
+            }
+        }
+        if !version.since(NULLABLE) && field.nullable {
+            return Some(needs(&format!("has field {} that may be null", field.name), NULLABLE));
+        }
+    }
+    if !version.since(NULLABLE) && !info.schema.functions.is_empty() {
+        return Some(needs("has functions", NULLABLE));
+    }
+    if !version.since((2, 6, 0)) && !info.schema.struct_array_fields.is_empty() {
+        return Some(needs("has fields of structures", (2, 6, 0)));
+    }
+    match added_later(info) {
+        Err(field) => Some(format!(
+            "has field {field} with an id that a new collection would not give it (fields were added or dropped later), so \
+             that its data would not be found"
+        )),
+        Ok(later) => later
+            .first()
+            .filter(|_| !version.has(Gate::AddField))
+            .map(|field| needs(&format!("has field {} that was added later", field.name), (2, 6, 0))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::SegmentBackupInfo;
+    use crate::manifest::backup_info::PartitionBackupInfo;
+
+    fn collection() -> CollectionBackupInfo {
+        let segment = SegmentBackupInfo { segment_id: 7, partition_id: 2, ..SegmentBackupInfo::default() };
+        let partition = PartitionBackupInfo { segment_backups: vec![segment], ..PartitionBackupInfo::default() };
+        CollectionBackupInfo { partition_backups: vec![partition], ..CollectionBackupInfo::default() }
+    }
+
+    fn version(text: &str) -> ServerVersion {
+        ServerVersion::parse(text)
+    }
+
+    fn field(id: i64, name: &str) -> FieldSchema {
+        FieldSchema { field_id: id, name: name.into(), data_type: 5, nullable: id > 101, ..Default::default() }
+    }
+
+    fn names(info: &CollectionBackupInfo) -> Result<Vec<&str>, &str> {
+        added_later(info).map(|fields| fields.into_iter().map(|field| field.name.as_str()).collect())
+    }
+
+    #[test]
+    fn a_field_behind_the_dynamic_one_is_added_later() {
+        let mut info = collection();
+        info.schema.fields = vec![field(100, "id"), field(101, "v")];
+        assert_eq!(names(&info), Ok(vec![]));
+        info.schema.fields.push(field(103, "late"));
+        assert_eq!(names(&info), Err("late"));
+        info.schema.enable_dynamic_field = true;
+        assert_eq!(names(&info), Ok(vec!["late"]));
+        info.schema.fields[2].nullable = false;
+        assert_eq!(names(&info), Err("late"));
+    }
+
+    #[test]
+    fn a_dynamic_field_that_came_last_leaves_no_gap() {
+        let mut info = collection();
+        info.schema.enable_dynamic_field = true;
+        info.schema.fields = vec![field(100, "id"), field(101, "v"), field(102, "w")];
+        assert_eq!(names(&info), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_older_server_is_refused_by_what_it_does_not_know() {
+        let mut info = collection();
+        info.schema.fields = vec![field(100, "id"), field(101, "v")];
+        assert_eq!(refusal(&info, &version("v2.3.5-lite")), None);
+        info.schema.fields[1].nullable = true;
+        assert!(refusal(&info, &version("2.4.10")).unwrap().contains("field v that may be null"));
+        assert_eq!(refusal(&info, &version("2.5.0")), None);
+        info.schema.fields[1].data_type = 105;
+        assert!(refusal(&info, &version("2.5.27")).unwrap().contains("Int8Vector, which needs Milvus 2.6.0"));
+        assert_eq!(refusal(&info, &version("2.6.0")), None);
+        info.partition_backups[0].segment_backups[0].storage_version = 3;
+        assert!(refusal(&info, &version("2.6.18")).unwrap().contains("storage version 3"));
+        info.partition_backups[0].segment_backups[0].is_l0 = true;
+        assert!(refusal(&info, &version("2.3.5")).unwrap().contains("delete-only"));
+    }
+}
