@@ -28,6 +28,11 @@ pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> 
     }
     let keys = match target.credentials.clone() {
         Credentials::Ambient => Keys::Ambient,
+        Credentials::Values { access_key, secret_key, session_token } => Keys::Static {
+            access_key: access_key.expose().to_owned(),
+            secret_key: secret_key.expose().to_owned(),
+            session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+        },
         Credentials::Files { access_key, secret_key, session_token } => {
             // The store reads them itself, now and later; here a missing one can still be named by its Secret.
             for path in [&access_key, &secret_key].into_iter().chain(&session_token) {
@@ -78,6 +83,9 @@ pub async fn milvus(target: &MilvusTarget) -> Result<Milvus, EngineError> {
         None => None,
         Some(AuthFiles::Password { username, password }) => {
             Some(milvus::Credentials::UserPassword { user: text(username).await?, password: text(password).await? })
+        }
+        Some(AuthFiles::Values { username, password }) => {
+            Some(milvus::Credentials::UserPassword { user: username.clone(), password: password.expose().to_owned() })
         }
         Some(AuthFiles::Token { token }) => Some(milvus::Credentials::Token(text(token).await?)),
     };

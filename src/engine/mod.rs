@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod artifact;
 mod backup;
-mod connect;
+pub mod connect;
 mod copy;
 mod delete;
 pub mod error;
@@ -24,6 +24,7 @@ mod probe;
 pub mod progress;
 mod restore;
 mod schema;
+pub mod secret;
 pub mod select;
 pub mod task;
 
@@ -39,14 +40,7 @@ const LAST_CALLS: Duration = Duration::from_secs(20);
 /// A cancelled run is dropped where it stands, between two calls that must not be broken off: everything it did is either in
 /// the bucket and found again by listing, or in the ledger.
 pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -> Report {
-    let mut work = pin!(async {
-        match &task.work {
-            Work::Backup(backup) => backup::run(backup, &task.run, counters).await,
-            Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
-            Work::Delete(delete) => delete::run(delete, counters).await,
-            Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
-        }
-    });
+    let mut work = pin!(carry_out(task, counters));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         () = cancel.cancelled() => {
@@ -55,6 +49,19 @@ pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -
         }
     };
     outcome.unwrap_or_else(|error| failure(&error, counters))
+}
+
+/// Carries a task out, for callers that want the error itself and never cancel.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn carry_out(task: &Task, counters: &Counters) -> Result<Report, EngineError> {
+    match &task.work {
+        Work::Backup(backup) => backup::run(backup, &task.run, counters).await,
+        Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
+        Work::Delete(delete) => delete::run(delete, counters).await,
+        Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
+    }
 }
 
 /// Goes on until no call is under way that must not be broken off; a run that ends meanwhile has ended.
@@ -74,7 +81,8 @@ async fn break_off<T>(
     tokio::time::timeout(LAST_CALLS, between_calls).await.unwrap_or(Err(EngineError::Cancelled))
 }
 
-fn failure(error: &EngineError, counters: &Counters) -> Report {
+/// The report of a run that ended with an error.
+pub fn failure(error: &EngineError, counters: &Counters) -> Report {
     Report {
         version: TASK_VERSION,
         ok: false,
