@@ -117,7 +117,12 @@ pub fn schema2() -> Vec<Key> {
         key("restore.keepTempFiles", Kind::Flag, "false", "leave staged copies behind").idle("they are always removed"),
         key("transfer.mode", Kind::Choice(&["auto", "direct", "streaming"]), "auto", "how objects are copied")
             .idle("the engine copies on the server where one service holds both buckets, and streams otherwise"),
-        key("transfer.concurrency", SOME, "128", "most objects copied at once; fewer where the store asks to be spared"),
+        key(
+            "transfer.concurrency",
+            SOME,
+            "128",
+            "most objects copied at once; fewer where the store asks to be spared",
+        ),
         key("transfer.multipartCopyThresholdMiB", SOME, "500", "copy in parts from this size").idle(BOUNDS),
         key("zillizCloud.endpoint", Kind::Url, "https://api.cloud.zilliz.com", "API of Zilliz Cloud"),
         key("zillizCloud.apiKey", Kind::Text, "", "its key").env("ZILLIZ_CLOUD_API_KEY").secret(),

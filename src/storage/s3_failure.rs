@@ -131,11 +131,9 @@ where
                 answered_failure(status, answered.err().code(), answered.err().message())
             }
             SdkError::TimeoutError(_) => Failure::new(Kind::Passing, TIMEOUT, chain(&error)),
-            // The connection ended inside an answer, or something that is no S3 answered.
+            // The connection ended inside an answer, be it a refusal: nobody has heard which. Or no S3 answered.
             SdkError::ResponseError(answered) => {
-                let status = answered.raw().status().as_u16();
-                let kind = if is_passing_status(status) || status < 300 { Kind::Passing } else { Kind::Rejected };
-                Failure::new(kind, &status.to_string(), chain(&error))
+                Failure::new(Kind::Passing, &answered.raw().status().as_u16().to_string(), chain(&error))
             }
             SdkError::ConstructionFailure(_) => Failure::new(Kind::Rejected, "Construction", chain(&error)),
             SdkError::DispatchFailure(_) => dispatch_failure(chain(&error)),
