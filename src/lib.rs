@@ -7,11 +7,14 @@
 //! - [`engine`] runs inside that Job, or from a shell, and never touches Kubernetes. It speaks to [`milvus`], reads and
 //!   writes [`storage`], and keeps to the on-bucket format of [`manifest`].
 //!
-//! Arrows point one way: `controller -> api, engine::task`; `engine -> milvus, storage, manifest`; `local -> engine`.
+//! Arrows point one way: `controller -> api, engine::task`; `engine -> milvus, storage, manifest`; `local -> config, engine`;
+//! `config -> engine::task`; `compat -> local, engine`.
 //! `api`, `milvus`, `storage` and `manifest` use nothing of ours.
 
 pub mod api;
 pub mod cli;
+pub mod compat;
+pub mod config;
 pub mod controller;
 pub mod engine;
 pub mod exit;

@@ -84,11 +84,11 @@ impl Artifact {
         }
     }
 
-    /// Reads all metadata and checks it against itself.
+    /// What the Go tool's metadata says, checked against our manifest where there is one.
     ///
     /// # Errors
-    /// Nothing there, damaged metadata, an unknown version.
-    pub async fn read(&self) -> Result<Contents, EngineError> {
+    /// Nothing there, a run that never ended, damaged metadata, an unknown version.
+    pub async fn describe(&self) -> Result<(BackupInfo, Option<(OperatorManifest, String)>), EngineError> {
         let manifest = self.manifest().await?;
         if manifest.is_none() && self.find(&self.keys.operator(OperatorFile::Lock)).await?.is_some() {
             return Err(EngineError::Damaged(format!(
@@ -113,6 +113,15 @@ impl Artifact {
             }
             (None, None) => self.join().await?,
         };
+        Ok((info, manifest))
+    }
+
+    /// Reads all metadata and checks it against itself.
+    ///
+    /// # Errors
+    /// As [`Artifact::describe`]; an object list that is not the one of the manifest.
+    pub async fn read(&self) -> Result<Contents, EngineError> {
+        let (info, manifest) = self.describe().await?;
         let records = match &manifest {
             None => Vec::new(),
             Some((manifest, _)) => {

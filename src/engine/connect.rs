@@ -24,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> {
     let keys = match &target.credentials {
         Credentials::Ambient => Keys::Ambient,
+        Credentials::Values { access_key, secret_key, session_token } => Keys::Static {
+            access_key: access_key.expose().to_owned(),
+            secret_key: secret_key.expose().to_owned(),
+            session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+        },
         Credentials::Files { access_key, secret_key, session_token } => Keys::Static {
             access_key: text(access_key).await?,
             secret_key: text(secret_key).await?,
@@ -71,6 +76,9 @@ pub async fn milvus(target: &MilvusTarget) -> Result<Milvus, EngineError> {
         None => None,
         Some(AuthFiles::Password { username, password }) => {
             Some(milvus::Credentials::UserPassword { user: text(username).await?, password: text(password).await? })
+        }
+        Some(AuthFiles::Values { username, password }) => {
+            Some(milvus::Credentials::UserPassword { user: username.clone(), password: password.expose().to_owned() })
         }
         Some(AuthFiles::Token { token }) => Some(milvus::Credentials::Token(text(token).await?)),
     };

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 mod access;
 pub mod artifact;
 mod backup;
-mod connect;
+pub mod connect;
 mod copy;
 mod delete;
 pub mod error;
@@ -25,6 +25,7 @@ mod probe;
 pub mod progress;
 mod restore;
 mod schema;
+pub mod secret;
 pub mod select;
 pub mod task;
 
@@ -41,20 +42,34 @@ const LAST_CALLS: Duration = Duration::from_secs(20);
 /// the bucket and found again by listing, or in the ledger.
 pub async fn run(task: &Task, counters: &Counters, cancel: &CancellationToken) -> Report {
     let pause = backup::Pause::default();
-    let mut work = pin!(async {
-        match &task.work {
-            Work::Backup(backup) => backup::run(backup, &task.run, counters, &pause).await,
-            Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
-            Work::Delete(delete) => delete::run(delete, counters).await,
-            Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
-        }
-    });
+    let mut work = pin!(work(task, counters, &pause));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         () = cancel.cancelled() => break_off(work, counters).await,
     };
     pause.end().await;
     outcome.unwrap_or_else(|error| failure(&error, counters))
+}
+
+/// Carries a task out, for callers that want the error itself and never cancel.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn carry_out(task: &Task, counters: &Counters) -> Result<Report, EngineError> {
+    let pause = backup::Pause::default();
+    let outcome = work(task, counters, &pause).await;
+    pause.end().await;
+    outcome
+}
+
+/// The work of a task; what it pauses is for the caller to end.
+async fn work(task: &Task, counters: &Counters, pause: &backup::Pause) -> Result<Report, EngineError> {
+    match &task.work {
+        Work::Backup(backup) => backup::run(backup, &task.run, counters, pause).await,
+        Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
+        Work::Delete(delete) => delete::run(delete, counters).await,
+        Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
+    }
 }
 
 /// Goes on until no call is under way that must not be broken off; a run that ends meanwhile has ended.
@@ -74,7 +89,8 @@ async fn break_off<T>(
     tokio::time::timeout(LAST_CALLS, between_calls).await.unwrap_or(Err(EngineError::Cancelled))
 }
 
-fn failure(error: &EngineError, counters: &Counters) -> Report {
+/// The report of a run that ended with an error.
+pub fn failure(error: &EngineError, counters: &Counters) -> Report {
     Report {
         version: TASK_VERSION,
         ok: false,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::secret::Secret;
 use crate::exit::Class;
 
 /// Version of the JSON in both directions.
@@ -104,6 +105,16 @@ pub enum Credentials {
     },
     /// The environment's own identity: IRSA, pod identity, instance role, environment variables.
     Ambient,
+    /// The keys themselves, for a task that is carried out in the process that made it. Cannot be written as JSON.
+    #[serde(skip)]
+    Values {
+        /// Access key id.
+        access_key: Secret,
+        /// Secret key.
+        secret_key: Secret,
+        /// Session token, for temporary keys.
+        session_token: Option<Secret>,
+    },
 }
 
 /// A Milvus server and the bucket it keeps its data in.
@@ -148,7 +159,7 @@ pub struct TlsTarget {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// Mounted log-in files.
+/// Mounted log-in files, or a log-in known to this process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AuthFiles {
@@ -163,6 +174,14 @@ pub enum AuthFiles {
     Token {
         /// File with the token.
         token: PathBuf,
+    },
+    /// The log-in itself, for a task that is carried out in the process that made it. Cannot be written as JSON.
+    #[serde(skip)]
+    Values {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
     },
 }
 

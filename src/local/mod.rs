@@ -1,6 +1,14 @@
-//! Running the engine as a process: task in, progress lines on standard output, report file, signals, exit code.
+//! Running the engine as a process: task in, progress lines on standard output, report file, signals, exit code. And without
+//! Kubernetes: what the shell commands and the REST server do ([`operations`]).
 //!
 //! Used by the Job and from a shell alike. Must never know whether Kubernetes is there.
+
+pub mod brief;
+pub mod catalog;
+pub mod filter;
+pub mod operations;
+pub mod request;
+pub mod tasks;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{self, ConfigError, Sources};
 use crate::engine::progress::{self, Counters};
 use crate::engine::task::{REPORT_ENV, REPORT_LIMIT, REPORT_PATH, Report, TASK_ENV, TASK_VERSION, Task};
 use crate::{engine, exit};
@@ -28,6 +37,27 @@ pub fn read_task(file: Option<&Path>) -> anyhow::Result<Task> {
         task.version
     );
     Ok(task)
+}
+
+/// What a configuration is made from in this process: the file that `config` names (none for an empty name), the environment,
+/// and the arguments of `--set`.
+///
+/// # Errors
+/// No file, or an item that is no `KEY=VALUE`.
+pub fn process_sources(config: &str, set: &[String]) -> Result<Sources, ConfigError> {
+    let environment: std::collections::BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = match config.is_empty() {
+        true => None,
+        false => {
+            let here = std::env::current_dir().unwrap_or_default();
+            let folder = environment.get(config::file::FOLDER_ENV).map(String::as_str);
+            Some(config::file::read(&config::file::places(Path::new(config), folder, &here))?)
+        }
+    };
+    let overrides = config::overrides(set).map_err(ConfigError::File)?;
+    Ok(Sources { file, environment, overrides })
 }
 
 /// Carries out a task; answers the exit code.
@@ -53,7 +83,7 @@ pub async fn run(task: Task) -> u8 {
 }
 
 /// Cancels at the first SIGTERM or SIGINT, and then waits for ever: the engine ends by itself.
-async fn stop_on_signal(cancel: &CancellationToken) {
+pub async fn stop_on_signal(cancel: &CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;

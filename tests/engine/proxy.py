@@ -48,6 +48,7 @@ class Proxy:
     def __init__(self, upstream: str):
         self.upstream = urlsplit(upstream).netloc
         self.lock = threading.Lock()
+        self.asked, self.none_asked = 0, threading.Condition(self.lock)
         self.reset()
         proxy = self
 
@@ -77,6 +78,9 @@ class Proxy:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def reset(self) -> None:
+        """Forgets what was seen; what a killed program had under way is let through first."""
+        with self.none_asked:
+            self.none_asked.wait_for(lambda: self.asked == 0, 10)
         self.before: Hook = lambda request: None
         self.after: Hook = lambda request: None
         self.seen: list[Request] = []
@@ -96,9 +100,7 @@ class Proxy:
         request = Request(handler.command, bucket, key, parse_qs(url.query, keep_blank_values=True), copies, body)
         try:
             self.before(request)
-            status, headers, answer = self.ask(handler, body)
-            with self.lock:
-                self.seen.append(request)
+            status, headers, answer = self.carried_out(handler, request)
             self.after(request)
         except Cut:
             handler.close_connection = True
@@ -112,6 +114,19 @@ class Proxy:
         handler.end_headers()
         if handler.command != "HEAD":
             handler.wfile.write(answer)
+
+    def carried_out(self, handler: BaseHTTPRequestHandler, request: Request):
+        with self.lock:
+            self.asked += 1
+        try:
+            answer = self.ask(handler, request.body)
+            with self.lock:
+                self.seen.append(request)
+            return answer
+        finally:
+            with self.none_asked:
+                self.asked -= 1
+                self.none_asked.notify_all()
 
     def ask(self, handler: BaseHTTPRequestHandler, body: bytes):
         # one connection per thread of the server, that is per connection of the client

