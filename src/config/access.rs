@@ -24,8 +24,6 @@ impl Settings {
             tls,
             auth,
             store: self.milvus_storage_target()?,
-            rest: None,
-            management: None,
             live_config: None,
             rest: Some(milvus.rest_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
             management: Some(milvus.management_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),

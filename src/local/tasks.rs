@@ -375,7 +375,8 @@ mod tests {
         let of = |paused_by_default, pause_gc| {
             let settings = Settings { pause_gc: paused_by_default, ..Settings::default() };
             let gc_address = Some("http://milvus:9191".to_owned());
-            let planned = backup(&settings, &CreateRequest { pause_gc, gc_address, ..CreateRequest::default() }, noon());
+            let planned =
+                backup(&settings, &CreateRequest { pause_gc, gc_address, ..CreateRequest::default() }, noon());
             let task = planned.unwrap().task;
             assert_eq!(task.milvus.management.as_deref(), Some("http://milvus:9191"));
             task.pause_gc
