@@ -37,6 +37,8 @@ pub struct Found {
     pub logs: Vec<Log>,
 }
 
+/// From this storage version on a file holds a group of columns instead of one field.
+const COLUMN_GROUPS: i64 = 2;
 /// Highest storage version this program can copy and bring back: column groups.
 pub const STORAGE_VERSION: i64 = 2;
 
@@ -73,7 +75,7 @@ pub async fn of(
             // Compaction took a segment between the two questions.
             Exact::Vanished(segments) => Err(segments),
             Exact::Known(files) => named_files(segments, logs, files),
-            Exact::Unknown => assign(segments, logs, untold),
+            Exact::Unknown => assign(segments, logs, untold, &fields_of_every_segment(info)),
         };
         match assigned {
             Ok(found) => return Ok(found),
@@ -182,7 +184,12 @@ async fn of_known_partitions(
 ///
 /// # Errors
 /// The segments that have rows but no insert log, or not the same number of files for every field.
-fn assign(segments: Vec<Segment>, logs: Vec<Log>, untold_deletes: bool) -> Result<Vec<Found>, Vec<i64>> {
+fn assign(
+    segments: Vec<Segment>,
+    logs: Vec<Log>,
+    untold_deletes: bool,
+    fields: &BTreeSet<i64>,
+) -> Result<Vec<Found>, Vec<i64>> {
     let mut by_segment = by_segment(logs);
     let mut found = Vec::new();
     let mut missing = Vec::new();
@@ -193,7 +200,10 @@ fn assign(segments: Vec<Segment>, logs: Vec<Log>, untold_deletes: bool) -> Resul
         }
         let deltas_only = logs.iter().all(|log| log.key.kind() == LogKind::Delta);
         let deletes_only = says_deletes_only(&segment) || (untold_deletes && segment.rows == 0 && deltas_only);
-        if !deletes_only && !complete(&logs) {
+        // Column groups have names of their own; there the count is all that can be told.
+        let by_field = segment.storage_version < COLUMN_GROUPS;
+        let present = |field: &i64| logs.iter().any(|log| log.key.field == Some(*field));
+        if !deletes_only && (!complete(&logs) || (by_field && !fields.iter().all(present))) {
             missing.push(segment.id);
         }
         found.push(Found { segment, channel: String::new(), deletes_only, logs });
@@ -240,6 +250,13 @@ fn by_segment(logs: Vec<Log>) -> BTreeMap<i64, Vec<Log>> {
         by_segment.entry(log.key.segment).or_default().push(log);
     }
     by_segment
+}
+
+/// The fields that every segment has files of: row id and timestamp (0 and 1), and of the schema those that cannot have been
+/// added later, for an added field is nullable and a dynamic one may be switched on (2.6).
+fn fields_of_every_segment(info: &CollectionBackupInfo) -> BTreeSet<i64> {
+    let original = info.schema.fields.iter().filter(|field| !field.nullable && !field.is_dynamic);
+    original.map(|field| field.field_id).chain([0, 1]).collect()
 }
 
 /// Every field has the same number of files, and at least one.
@@ -312,6 +329,7 @@ fn size(object: &ObjectMeta) -> i64 {
 mod tests {
     use super::*;
     use crate::manifest::backup_info::PartitionBackupInfo;
+    use crate::manifest::schema::{CollectionSchema, FieldSchema};
 
     fn segment(id: i64, rows: i64) -> Segment {
         Segment {
@@ -352,19 +370,34 @@ mod tests {
 
     #[test]
     fn a_segment_with_rows_and_no_objects_is_missing() {
-        assert_eq!(assign(vec![segment(7, 5)], vec![], false).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], vec![], false, &BTreeSet::new()).unwrap_err(), [7]);
     }
 
     #[test]
     fn a_segment_whose_fields_have_different_numbers_of_files_is_missing() {
         let logs = vec![log(7, Some(0), 1), log(7, Some(1), 2), log(7, Some(1), 3)];
-        assert_eq!(assign(vec![segment(7, 5)], logs, false).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], logs, false, &BTreeSet::new()).unwrap_err(), [7]);
+    }
+
+    #[test]
+    fn a_segment_without_any_file_of_a_field_is_missing() {
+        let field = |id, nullable| FieldSchema { field_id: id, nullable, ..FieldSchema::default() };
+        let schema = CollectionSchema { fields: vec![field(100, false), field(101, true)], ..Default::default() };
+        let info = CollectionBackupInfo { schema, ..Default::default() };
+        let fields = fields_of_every_segment(&info);
+        let logs = |of: &[i64]| of.iter().map(|field| log(7, Some(*field), 10 + field)).collect::<Vec<_>>();
+        assert!(assign(vec![segment(7, 5)], logs(&[0, 1, 100]), false, &fields).is_ok());
+        for lost in [&[1, 100][..], &[0, 100], &[0, 1], &[0, 1, 101]] {
+            assert_eq!(assign(vec![segment(7, 5)], logs(lost), false, &fields).unwrap_err(), [7], "{lost:?}");
+        }
+        let groups = Segment { storage_version: 2, ..segment(7, 5) };
+        assert!(assign(vec![groups], logs(&[0, 102]), false, &fields).is_ok());
     }
 
     #[test]
     fn objects_of_segments_the_server_no_longer_names_are_left_out() {
         let logs = vec![log(7, Some(0), 1), log(8, Some(0), 2)];
-        let found = assign(vec![segment(7, 5), segment(9, 0)], logs, false).unwrap();
+        let found = assign(vec![segment(7, 5), segment(9, 0)], logs, false, &BTreeSet::new()).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].logs.len(), 1);
     }
@@ -392,9 +425,9 @@ mod tests {
     fn a_server_that_does_not_tell_levels_has_its_delete_only_segments_found_by_their_files() {
         let quiet = Segment { level: SegmentLevel::Legacy, ..segment(7, 0) };
         let logs = vec![log(7, None, 1)];
-        let found = assign(vec![quiet.clone()], logs.clone(), true).unwrap();
+        let found = assign(vec![quiet.clone()], logs.clone(), true, &BTreeSet::new()).unwrap();
         assert!(found[0].deletes_only);
-        assert_eq!(assign(vec![quiet], logs, false).unwrap_err(), [7]);
+        assert_eq!(assign(vec![quiet], logs, false, &BTreeSet::new()).unwrap_err(), [7]);
     }
 
     #[test]
