@@ -283,8 +283,16 @@ fn a_task_with_keys_in_it_cannot_be_written_down() {
     assert!(error.contains("Values"), "{error}");
 }
 
+#[test]
+fn backups_may_lie_in_a_directory_and_the_data_of_milvus_may_not() {
+    let settings = loaded("minio: {storageType: local, backupRootPath: /var/backups}").settings;
+    let target = settings.backup_target().unwrap();
+    assert_eq!(target.folder.as_deref(), Some(std::path::Path::new("/var/backups")));
+    let said = settings.milvus_target().unwrap_err().to_string();
+    assert!(said.contains("milvus.storage.provider local"), "{said}");
+}
+
 #[rstest]
-#[case("local")]
 #[case("azure, accessKeyID: a")]
 #[case("gcpnative, gcpCredentialJSON: /a, backupGcpCredentialJSON: /b")]
 fn a_store_the_engine_has_no_client_for_is_named(#[case] section: &str) {

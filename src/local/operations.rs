@@ -32,12 +32,24 @@ pub async fn create(
         Ok(planned) => planned,
         Err(error) => return engine::failure(&error, counters),
     };
-    if let Err(error) = free(&planned.task.destination, &planned.task.artifact).await {
+    let ready = async {
+        make_folder(&planned.task.destination).await?;
+        free(&planned.task.destination, &planned.task.artifact).await
+    };
+    if let Err(error) = ready.await {
         return engine::failure(&error, counters);
     }
     let Planned { task, warnings } = planned;
     let run = run(request.id.unwrap_or_else(new_id), &task.artifact);
     carry_out(Work::Backup(Box::new(task)), run, warnings, counters, cancel).await
+}
+
+/// A directory of backups is made where there is none, as the Go tool does; a volume that is not mounted is the Job's to find.
+async fn make_folder(destination: &StoreTarget) -> Result<(), EngineError> {
+    let Some(folder) = &destination.folder else { return Ok(()) };
+    tokio::fs::create_dir_all(folder).await.map_err(|error| {
+        EngineError::Rejected(format!("could not make the directory of backups {}: {error}", folder.display()))
+    })
 }
 
 /// A name must be free. What was begun under it and has not ended belongs to the run whose id is in its lock; the engine
