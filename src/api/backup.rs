@@ -12,6 +12,10 @@ use super::run::{Deadlines, Job, Limits, Retry, Selection};
 use super::source::{Auth, LocalRef, Source};
 use super::status::{Artifact, Attempt, Progress, ResolvedValue, RunSummary};
 
+/// Finalizer of a MilvusBackup whose data goes with it: keeps the object until the data is gone. The operator adds it where
+/// `lifecycle.deletionPolicy` is `Delete` and takes it away in the end.
+pub const FINALIZER: &str = "backup.milvus.io/artifact";
+
 /// What to back up, where to, and how.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(

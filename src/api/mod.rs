@@ -16,8 +16,8 @@ mod source;
 mod status;
 
 pub use backup::{
-    BackupContent, BackupVerify, CollectionErrors, Consistency, ContentData, DeletionPolicy, Flush, Lifecycle,
-    MilvusBackup, MilvusBackupSpec, MilvusBackupStatus,
+    BackupContent, BackupVerify, CollectionErrors, Consistency, ContentData, DeletionPolicy, FINALIZER, Flush,
+    Lifecycle, MilvusBackup, MilvusBackupSpec, MilvusBackupStatus,
 };
 pub use crds::{crds, schema_of};
 pub use location::{

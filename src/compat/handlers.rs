@@ -32,7 +32,7 @@ pub async fn create(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body)
     let request: CreateRequest = body::read(&bytes).map_err(Refusal::create_body)?;
     drop(bytes);
     let id = or_new(request_id(&headers));
-    let outcome = api.create(&request, &id).await;
+    let outcome = api.service.create(&request, &id).await;
     let (msg, data) = match outcome {
         Ok(None) => ("create backup is executing asynchronously".to_owned(), None),
         Ok(Some(brief)) => ("success".to_owned(), Some(brief)),
@@ -48,7 +48,7 @@ pub async fn restore(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body
     let request: RestoreRequest = body::read(&bytes).map_err(|detail| Refusal::restore_body(&detail))?;
     drop(bytes);
     let request_id = or_new(request.request_id.clone());
-    Ok(match api.restore(&request).await {
+    Ok(match api.service.restore(&request).await {
         Ok(task) => {
             let msg = if request.asynchronous { "restore backup is executing asynchronously" } else { "success" };
             ok(&Answer { request_id, code: code::SUCCESS, msg: msg.to_owned(), data: Some(task) })
@@ -95,7 +95,7 @@ pub async fn list(
         let error = OperationError::Parameter("collection_name is deprecated".to_owned());
         return Ok(ok(&failed::<Vec<BackupSummary>>(request_id, &error)));
     }
-    let outcome = in_time(api.limits.answer_time, api.operations.list()).await?;
+    let outcome = in_time(api.limits.answer_time, api.service.list()).await?;
     // Success has no `msg` here, and an empty list is a list.
     Ok(match outcome {
         Ok(found) => ok(&Answer { request_id, code: code::SUCCESS, msg: String::new(), data: Some(found) }),
@@ -119,7 +119,7 @@ pub async fn get_backup(
     query: Result<Query<BackupQuery>, QueryRejection>,
 ) -> Answered {
     let BackupQuery { backup_name, backup_id, path } = queried(query)?;
-    let outcome = in_time(api.limits.answer_time, api.get_backup(&backup_name, &backup_id, &path)).await?;
+    let outcome = in_time(api.limits.answer_time, api.service.get_backup(&backup_name, &backup_id, &path)).await?;
     Ok(ok(&succeeded(request_id(&headers), outcome)))
 }
 
@@ -137,7 +137,7 @@ pub async fn get_restore(
     query: Result<Query<TaskQuery>, QueryRejection>,
 ) -> Answered {
     let TaskQuery { id } = queried(query)?;
-    let outcome = in_time(api.limits.answer_time, api.get_restore(&id)).await?;
+    let outcome = in_time(api.limits.answer_time, api.service.get_restore(&id)).await?;
     Ok(ok(&succeeded(request_id(&headers), outcome)))
 }
 
@@ -148,7 +148,7 @@ pub async fn stop_task(
     query: Result<Query<TaskQuery>, QueryRejection>,
 ) -> Answered {
     let TaskQuery { id } = queried(query)?;
-    let outcome: Result<StoppedTask, _> = api.stop_task(&id).await;
+    let outcome: Result<StoppedTask, _> = api.service.stop_task(&id).await;
     Ok(ok(&succeeded(request_id(&headers), outcome)))
 }
 
@@ -166,7 +166,7 @@ pub async fn delete(
     query: Result<Query<DeleteQuery>, QueryRejection>,
 ) -> Answered {
     let DeleteQuery { backup_name } = queried(query)?;
-    let outcome = in_time(api.limits.delete_time, api.delete(&backup_name)).await?;
+    let outcome = in_time(api.limits.delete_time, api.service.delete(&backup_name)).await?;
     let request_id = or_new(request_id(&headers));
     Ok(match outcome {
         Ok(()) => ok(&BareAnswer { request_id, code: code::SUCCESS, msg: "success".to_owned() }),
@@ -176,7 +176,7 @@ pub async fn delete(
 
 /// `GET /check`.
 pub async fn check(State(api): State<Arc<Api>>) -> Answered {
-    let outcome = in_time(api.limits.answer_time, api.operations.check()).await?;
+    let outcome = in_time(api.limits.answer_time, api.service.check()).await?;
     let text = outcome.map_err(|error| Refusal::check(error.message()))?;
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

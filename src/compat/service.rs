@@ -1,33 +1,72 @@
-//! What the routes do, without HTTP: tasks begun and stopped, states found wherever they are.
+//! What the routes ask for, as one trait, and what they share.
 //!
-//! A state is looked for in this process, then in the backup itself, then in the records of the bucket: so an answer is the
-//! same before and after a restart, and from another process.
+//! Two stand behind it: [`super::own_tasks`] carries requests out in this process; `crate::compat_cluster` has a cluster carry
+//! them out.
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
-use super::brief;
 use super::errors::{OperationError, Refusal};
 use super::guard::Token;
 use super::limits::Limits;
-use super::operations::{Operations, Place};
-use super::records::{Kind, Records, TaskRecord};
-use super::tasks::{Tasks, Work};
-use super::translate::{self, valid_id, valid_name};
-use super::wire::{BackupBrief, CreateRequest, RestoreRequest, RestoreTask, StoppedTask, state};
-use crate::exit::Class;
-use crate::local::operations::BackupId;
-use crate::local::tasks::default_name;
+use super::wire::{BackupBrief, BackupSummary, CreateRequest, RestoreRequest, RestoreTask, StoppedTask};
+
+/// What the routes ask for.
+#[async_trait]
+pub trait Service: Send + Sync + std::fmt::Debug + 'static {
+    /// Makes a backup; answers it once it is made, or nothing where the request does not wait.
+    ///
+    /// # Errors
+    /// A wrong parameter, a name that is taken, too many tasks, or whatever the backup failed by.
+    async fn create(&self, request: &CreateRequest, id: &str) -> Result<Option<BackupBrief>, OperationError>;
+    /// Brings a backup back; answers how it ended, or that it began where the request does not wait. It goes on when the
+    /// client leaves.
+    ///
+    /// # Errors
+    /// A wrong parameter, no such backup, too many tasks, or whatever the restore failed by.
+    async fn restore(&self, request: &RestoreRequest) -> Result<RestoreTask, OperationError>;
+    /// Finished backups, whoever made them.
+    ///
+    /// # Errors
+    /// They cannot be looked for.
+    async fn list(&self) -> Result<Vec<BackupSummary>, OperationError>;
+    /// A backup by id or name, id first.
+    ///
+    /// # Errors
+    /// Neither is given, or there is none and none was tried.
+    async fn get_backup(&self, name: &str, id: &str, path: &str) -> Result<BackupBrief, OperationError>;
+    /// A restore by its id.
+    ///
+    /// # Errors
+    /// There is none.
+    async fn get_restore(&self, id: &str) -> Result<RestoreTask, OperationError>;
+    /// Stops a running task, and waits a while for its end.
+    ///
+    /// # Errors
+    /// There is none, it has ended, or it runs elsewhere.
+    async fn stop_task(&self, id: &str) -> Result<StoppedTask, OperationError>;
+    /// Removes a backup, finished or not. One that is not there is removed already.
+    ///
+    /// # Errors
+    /// A wrong name, a task that works with it, whatever keeps the data.
+    async fn delete(&self, name: &str) -> Result<(), OperationError>;
+    /// Tries what all of this needs; the text says what was found.
+    ///
+    /// # Errors
+    /// Something is missing.
+    async fn check(&self) -> Result<String, OperationError>;
+    /// Whatever goes on beside requests, until `stop`, and what is to be done then.
+    async fn tend(&self, stop: CancellationToken);
+}
 
 /// What the routes share.
 #[derive(Debug)]
 pub struct Api {
-    /// The engine.
-    pub operations: Arc<dyn Operations>,
-    /// Tasks of this process.
-    pub tasks: Arc<Tasks>,
+    /// Who carries requests out.
+    pub service: Arc<dyn Service>,
     /// Bounds.
     pub limits: Limits,
     /// Token a client has to send.
@@ -39,11 +78,10 @@ pub struct Api {
 }
 
 impl Api {
-    /// With no tasks yet.
-    pub fn new(operations: Arc<dyn Operations>, token: Option<Token>, limits: Limits) -> Api {
-        let tasks = Tasks::new(operations.clone(), limits);
+    /// With every turn free.
+    pub fn new(service: Arc<dyn Service>, token: Option<Token>, limits: Limits) -> Api {
         let (turns, large_turns) = (Semaphore::new(limits.requests), Semaphore::new(limits.large_requests));
-        Api { operations, tasks, limits, token, turns, large_turns }
+        Api { service, limits, token, turns, large_turns }
     }
 
     /// Waits until a request with a body of this length may be looked at; the turn is held until it is answered.
@@ -60,236 +98,4 @@ impl Api {
             Err(_) => Err(Refusal::busy(patience.as_secs())),
         }
     }
-
-    /// Makes a backup; answers it once it is made, or nothing where the request does not wait. A client that leaves while it
-    /// waits stops the backup.
-    ///
-    /// # Errors
-    /// A wrong parameter, a name that is taken, too many tasks, or whatever the backup failed by.
-    pub async fn create(&self, request: &CreateRequest, id: &str) -> Result<Option<BackupBrief>, OperationError> {
-        valid_id("request_id", id)?;
-        let order = translate::create(request, id)?;
-        let name = BackupId::Name(request.backup_name.clone());
-        let at = Place { bucket: None, root: order.backup_root_path.clone() };
-        match self.operations.get(&name, &at).await {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                let name = &request.backup_name;
-                return Err(OperationError::failed(format!(
-                    "backup {name} exists already: choose another name, or delete it first"
-                )));
-            }
-            // The rest of a backup that never ended: whether this run may go on with it is the engine's to say.
-            Err(error) if error.class() == Class::Data => {}
-            Err(error) => return Err(error),
-        }
-        let task = self.tasks.begin(id, Work::Create(Box::new(order)), Timestamp::now())?;
-        if request.asynchronous {
-            return Ok(None);
-        }
-        let client_left = task.stops_with_its_client();
-        let outcome = task.wait().await;
-        client_left.disarm();
-        outcome?;
-        let record = task.record(Timestamp::now());
-        Ok(Some(match self.operations.get(&name, &at).await {
-            Ok(Some(stored)) => brief::of_backup(stored, Some(&record)),
-            Ok(None) | Err(_) => brief::of_task(&record),
-        }))
-    }
-
-    /// Brings a backup back; answers how it ended, or that it began where the request does not wait. It goes on when the
-    /// client leaves.
-    ///
-    /// # Errors
-    /// A wrong parameter, no such backup, too many tasks, or whatever the restore failed by.
-    pub async fn restore(&self, request: &RestoreRequest) -> Result<RestoreTask, OperationError> {
-        let now = Timestamp::now();
-        let id = match request.id.as_str() {
-            "" => default_name("restore", now),
-            given => given.to_owned(),
-        };
-        valid_id("id", &id)?;
-        let order = translate::restore(request, &id)?;
-        let at = Place { bucket: order.bucket_name.clone(), root: order.path.clone() };
-        let name = &request.backup_name;
-        if self.operations.get(&BackupId::Name(name.clone()), &at).await?.is_none() {
-            return Err(OperationError::Parameter(format!("backup {name} not found")));
-        }
-        let task = self.tasks.begin(&id, Work::Restore(Box::new(order)), now)?;
-        if request.asynchronous {
-            return Ok(TaskRecord::accepted(&id, Kind::Restore, name, now).as_restore());
-        }
-        task.wait().await?;
-        Ok(task.record(Timestamp::now()).as_restore())
-    }
-
-    /// A backup by id or name, id first.
-    ///
-    /// # Errors
-    /// Neither is given, or there is none and none was tried.
-    pub async fn get_backup(&self, name: &str, id: &str, path: &str) -> Result<BackupBrief, OperationError> {
-        let at = Place { bucket: None, root: Some(path.to_owned()).filter(|path| !path.is_empty()) };
-        let (wanted, task) = match (id, name) {
-            ("", "") => {
-                let sentence = "empty backup name and backup id, please set a backup name or id";
-                return Err(OperationError::Parameter(sentence.to_owned()));
-            }
-            ("", name) => {
-                valid_name(name)?;
-                (BackupId::Name(name.to_owned()), self.tasks.of_backup(name))
-            }
-            (id, _) => (BackupId::Id(id.to_owned()), self.tasks.find(id)),
-        };
-        let known = task.map(|task| task.record(Timestamp::now())).filter(|record| record.kind == Kind::Create);
-        if let Some(running) = known.as_ref().filter(|record| record.ended.is_none()) {
-            return Ok(brief::of_task(running));
-        }
-        // What this process made it knows the name of; others are searched for.
-        let wanted = match &known {
-            Some(record) => BackupId::Name(record.backup.clone()),
-            None => wanted,
-        };
-        let stored = self.operations.get(&wanted, &at).await;
-        let recorded = match known {
-            Some(record) => Some(record),
-            None => self.recorded(&wanted, stored.as_ref().ok().and_then(|stored| stored.as_ref())).await,
-        };
-        match (stored, recorded) {
-            (Ok(Some(stored)), recorded) if id.is_empty() || stored.info.id == id => {
-                Ok(brief::of_backup(stored, recorded.as_ref()))
-            }
-            // The record says done, and the backup is not there or not readable: the bucket is the truth.
-            (outcome, Some(record)) if record.state == state::SUCCESS => match outcome {
-                Err(error) => Err(error),
-                Ok(_) => Err(gone(&record.backup)),
-            },
-            (_, Some(record)) => Ok(brief::of_task(&record)),
-            (Ok(_), None) if id.is_empty() => Err(gone(name)),
-            (Ok(_), None) => Err(OperationError::failed("get backup task: task not found")),
-            (Err(error), None) => Err(error),
-        }
-    }
-
-    /// The record of the task that made a backup, or tried to. A bucket that does not answer has already said so, or will.
-    async fn recorded(&self, wanted: &BackupId, stored: Option<&super::operations::Stored>) -> Option<TaskRecord> {
-        let found = async {
-            let (store, root) = self.operations.store().await?;
-            let records = Records::new(store.as_ref(), &root);
-            match (stored, wanted) {
-                (Some(stored), _) => records.find(&stored.info.id).await,
-                (None, BackupId::Name(name)) => records.of_backup(name).await,
-                (None, BackupId::Id(id)) => records.find(id).await,
-            }
-        };
-        match found.await {
-            Ok(record) => {
-                record.filter(|record| record.kind == Kind::Create).map(|record| record.judged(Timestamp::now()))
-            }
-            Err(error) => {
-                tracing::warn!("no record of a task could be read: {error}");
-                None
-            }
-        }
-    }
-
-    /// A restore by its id.
-    ///
-    /// # Errors
-    /// There is none.
-    pub async fn get_restore(&self, id: &str) -> Result<RestoreTask, OperationError> {
-        if id.is_empty() {
-            return Err(OperationError::failed("empty restore id"));
-        }
-        let now = Timestamp::now();
-        let record = match self.tasks.find(id) {
-            Some(task) => Some(task.record(now)),
-            None => self.find_record(id).await?.map(|record| record.judged(now)),
-        };
-        match record.filter(|record| record.kind == Kind::Restore) {
-            Some(record) => Ok(record.as_restore()),
-            None => Err(not_found()),
-        }
-    }
-
-    /// Stops a running task, and waits for its end as long as a call may take that must not be broken off.
-    ///
-    /// # Errors
-    /// There is none, it has ended, or it runs elsewhere.
-    pub async fn stop_task(&self, id: &str) -> Result<StoppedTask, OperationError> {
-        if id.is_empty() {
-            return Err(OperationError::Parameter(
-                "id is required: the id of a restore, or the request_id of a create".into(),
-            ));
-        }
-        let Some(task) = self.tasks.find(id) else {
-            let record = self.find_record(id).await?.map(|record| record.judged(Timestamp::now()));
-            return Err(match record {
-                None => not_found(),
-                Some(record) if record.ended.is_some() => ended(id),
-                Some(_) => {
-                    OperationError::failed(format!("task {id} runs in another process: ask that one to stop it"))
-                }
-            });
-        };
-        if task.record(Timestamp::now()).ended.is_some() {
-            return Err(ended(id));
-        }
-        task.stop();
-        let _ = tokio::time::timeout(self.limits.stop_time, task.wait()).await;
-        Ok(StoppedTask { id: id.to_owned(), state_code: task.record(Timestamp::now()).state })
-    }
-
-    /// Removes a backup, finished or not. One that is not there is removed already.
-    ///
-    /// # Errors
-    /// A wrong name, a task that works with it, the store's.
-    pub async fn delete(&self, name: &str) -> Result<(), OperationError> {
-        valid_name(name)?;
-        if let Some(id) = self.tasks.busy_with(name) {
-            let sentence =
-                format!("task {id} works with backup {name}: wait for it, or stop it with DELETE /task?id={id}");
-            return Err(OperationError::Failed { class: Class::Retry, message: sentence });
-        }
-        self.operations.delete(name).await?;
-        self.tasks.forget(name);
-        let forgotten = async {
-            let (store, root) = self.operations.store().await?;
-            Records::new(store.as_ref(), &root).forget(name).await
-        };
-        if let Err(error) = forgotten.await {
-            tracing::warn!(backup = name, "the record of the task that made it remains: {error}");
-        }
-        Ok(())
-    }
-
-    /// Removes records of tasks that ended long ago.
-    pub async fn sweep_records(&self) {
-        let swept = async {
-            let (store, root) = self.operations.store().await?;
-            Records::new(store.as_ref(), &root).sweep(Timestamp::now()).await
-        };
-        match swept.await {
-            Ok(0) => {}
-            Ok(records) => tracing::info!(records, "removed records of old tasks"),
-            Err(error) => tracing::warn!("records of old tasks remain: {error}"),
-        }
-    }
-
-    async fn find_record(&self, id: &str) -> Result<Option<TaskRecord>, OperationError> {
-        let (store, root) = self.operations.store().await?;
-        Records::new(store.as_ref(), &root).find(id).await
-    }
-}
-
-fn gone(name: &str) -> OperationError {
-    OperationError::failed(format!("backup {name} not found"))
-}
-
-fn not_found() -> OperationError {
-    OperationError::failed("task not found")
-}
-
-fn ended(id: &str) -> OperationError {
-    OperationError::failed(format!("task {id} has ended already"))
 }

@@ -32,8 +32,7 @@ use crate::{
     engine::task::Run,
 };
 
-/// Keeps the object until its data is gone.
-pub const FINALIZER: &str = "backup.milvus.io/artifact";
+pub use crate::api::FINALIZER;
 /// Longest pause between two tries.
 const LONGEST_PAUSE: i64 = 600;
 

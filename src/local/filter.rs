@@ -220,6 +220,16 @@ impl Renames {
         self.databases.is_empty() && self.collections.is_empty()
     }
 
+    /// Old and new names of databases that are renamed as a whole.
+    pub fn databases(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.databases.iter().map(|(from, to)| (from.as_str(), to.as_str()))
+    }
+
+    /// Old and new names of single collections; they come before those of their databases.
+    pub fn collections(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        self.collections.iter()
+    }
+
     /// The name in the target: a rule for the collection, else one for its database, else the same.
     pub fn target(&self, source: &Name) -> Name {
         if let Some(target) = self.collections.get(source) {
