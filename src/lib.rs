@@ -8,12 +8,13 @@
 //!   writes [`storage`], and keeps to the on-bucket format of [`manifest`].
 //!
 //! Arrows point one way: `controller -> api, engine::task`; `engine -> milvus, storage, manifest`; `local -> config, engine`;
-//! `config -> engine::task`; `compat -> local, engine`.
+//! `config -> engine::task`; `compat -> local, engine`; `compat_cluster -> api, compat, local`.
 //! `api`, `milvus`, `storage` and `manifest` use nothing of ours.
 
 pub mod api;
 pub mod cli;
 pub mod compat;
+pub mod compat_cluster;
 pub mod config;
 pub mod controller;
 pub mod engine;

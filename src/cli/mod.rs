@@ -141,6 +141,9 @@ impl Cli {
             Command::Delete(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Restore(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Check(args) => shell::run(&shell, |settings| args.run(settings)),
+            Command::Server(args) if args.in_cluster() => {
+                started(log_format, log, |runtime| Ok(runtime.block_on(args.run_in_cluster())))
+            }
             Command::Server(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Config(command) => command.run(&shell),
             Command::Migrate(args) => args.refuse("migrate"),
@@ -168,12 +171,20 @@ fn service(
     log: Option<String>,
     work: impl FnOnce(&tokio::runtime::Runtime) -> Result<u8, (anyhow::Error, u8)>,
 ) -> ExitCode {
+    started(format, log, |runtime| work(runtime).map(ExitCode::from))
+}
+
+fn started(
+    format: LogFormat,
+    log: Option<String>,
+    work: impl FnOnce(&tokio::runtime::Runtime) -> Result<ExitCode, (anyhow::Error, u8)>,
+) -> ExitCode {
     if let Err(error) = telemetry::start(format, log.as_deref().unwrap_or("info")) {
         return output::fail(&format!("{error:#}"), exit::CONFIGURATION);
     }
     let ended = shell::runtime().map_err(|error| (error, exit::RETRYABLE)).and_then(|runtime| work(&runtime));
     match ended {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err((error, code)) => {
             tracing::error!("{error:#}");
             ExitCode::from(code)

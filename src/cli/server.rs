@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use super::shell::Session;
-use crate::compat::{self, EngineOperations, Limits, Listening, TlsFiles, Token};
+use crate::compat::{self, EngineOperations, Limits, Listening, OwnTasks, Service, TlsFiles, Token};
+use crate::compat_cluster::{ClusterService, Scope};
 use crate::exit;
 
 /// Environment variable with the bearer token, for those who have no file. Never an argument: every user of the machine
@@ -40,17 +41,72 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
     max_body: usize,
     /// Backups and restores that run at once; more are refused.
-    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().tasks)]
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().tasks, conflicts_with = "kubernetes")]
     max_tasks: usize,
     /// Requests answered at once; more wait for their turn.
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().requests)]
     max_requests: usize,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Arguments of a server that runs nothing itself.
+#[derive(Debug, Args)]
+struct ClusterArgs {
+    /// Make and read MilvusBackup and MilvusRestore objects; the operator does the work. No configuration file is read.
+    #[arg(long, requires = "namespace", requires = "milvus")]
+    kubernetes: bool,
+    /// Namespace of the Milvus resource and of the objects.
+    #[arg(long, requires = "kubernetes")]
+    namespace: Option<String>,
+    /// Name of the Milvus resource.
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    milvus: Option<String>,
+    /// MilvusBackupLocation of new backups; left out: the default one of the namespace.
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    location: Option<String>,
+    /// Secret with `username` and `password` of the Milvus, named in new objects and never read by the server.
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    password_secret: Option<String>,
 }
 
 impl ServerArgs {
-    /// Answers until it is told to stop.
+    /// Whether the work is done by objects in a cluster.
+    pub fn in_cluster(&self) -> bool {
+        self.cluster.kubernetes
+    }
+
+    fn limits(&self) -> Limits {
+        let ServerArgs { max_body, max_tasks, max_requests, .. } = *self;
+        Limits { body: max_body, tasks: max_tasks.max(1), requests: max_requests.max(1), ..Limits::default() }
+    }
+
+    /// Answers until it is told to stop, and does the work itself.
     pub async fn run(self, session: Session) -> ExitCode {
-        let ServerArgs { port, address, token_file, tls_cert, tls_key, max_body, max_tasks, max_requests } = self;
+        let limits = self.limits();
+        let operations = Arc::new(EngineOperations::new(session.settings().clone()));
+        self.answer(Arc::new(OwnTasks::new(operations, limits)), limits).await
+    }
+
+    /// Answers until it is told to stop, and has the operator do the work.
+    pub async fn run_in_cluster(self) -> ExitCode {
+        let ClusterArgs { kubernetes: _, namespace, milvus, location, password_secret } = &self.cluster;
+        let scope = Scope {
+            namespace: namespace.clone().unwrap_or_default(),
+            milvus: milvus.clone().unwrap_or_default(),
+            location: location.clone(),
+            password_secret: password_secret.clone(),
+        };
+        let client = match client().await {
+            Ok(client) => client,
+            Err(sentence) => return output::fail(&sentence, exit::CONFIGURATION),
+        };
+        let limits = self.limits();
+        self.answer(Arc::new(ClusterService::new(client, scope, limits)), limits).await
+    }
+
+    async fn answer(self, service: Arc<dyn Service>, limits: Limits) -> ExitCode {
+        let ServerArgs { port, address, token_file, tls_cert, tls_key, .. } = self;
         let token = match token(token_file) {
             Ok(token) => token,
             Err(sentence) => return output::fail(&sentence, exit::CONFIGURATION),
@@ -71,9 +127,6 @@ impl ServerArgs {
         };
         output::note(&format!("listening on {}://{}", listening.scheme(), listening.address()));
         let stop = CancellationToken::new();
-        let limits =
-            Limits { body: max_body, tasks: max_tasks.max(1), requests: max_requests.max(1), ..Limits::default() };
-        let operations = Arc::new(EngineOperations::new(session.settings().clone()));
         let stopped = async {
             tokio::select! {
                 _ = term.recv() => {}
@@ -82,9 +135,19 @@ impl ServerArgs {
             tracing::warn!("asked to stop");
             stop.cancel();
         };
-        tokio::join!(compat::serve(listening, operations, token, limits, stop.clone()), stopped);
+        tokio::join!(compat::serve_for(listening, service, token, limits, stop.clone()), stopped);
         ExitCode::SUCCESS
     }
+}
+
+/// The API server of this pod, or of the kubeconfig.
+async fn client() -> Result<kube::Client, String> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|error| format!("found no way to the API server: {error}; run in a pod, or set KUBECONFIG"))?;
+    // Above the 290 s after which a watch is begun anew, so that a connection that died in silence is noticed.
+    config.read_timeout = Some(std::time::Duration::from_secs(300));
+    kube::Client::try_from(config).map_err(|error| format!("cannot speak to the API server: {error}"))
 }
 
 fn signals() -> std::io::Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)> {
@@ -110,7 +173,30 @@ fn token(file: Option<PathBuf>) -> Result<Option<Token>, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    #[test]
+    fn a_server_in_a_cluster_names_its_namespace_and_its_milvus() {
+        let read = |text: &str| Line::try_parse_from(text.split(' ')).map(|line| line.server.in_cluster());
+        assert!(read("server --kubernetes --namespace search --milvus prod").unwrap());
+        assert!(!read("server").unwrap());
+        for wrong in [
+            "server --kubernetes --milvus prod",
+            "server --kubernetes --namespace search",
+            "server --milvus prod",
+            "server --kubernetes --namespace search --milvus prod --max-tasks 2",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_token_comes_from_its_file_and_an_empty_one_is_refused() {

@@ -37,9 +37,9 @@ pub use guard::Token;
 pub use limits::Limits;
 pub use listen::{ListenError, Listening, TlsFiles};
 pub use operations::Operations;
-pub use service::Service;
-use own_tasks::OwnTasks;
+pub use own_tasks::OwnTasks;
 use service::Api;
+pub use service::Service;
 
 /// Answers until `stop`, with the work done by this process. Then no request and no task is taken any more, running tasks are
 /// stopped and waited for, and their last state is written.
