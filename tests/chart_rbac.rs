@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use milvus_backup_operator::controller::rbac::{RBAC, RBAC_OWN_NAMESPACE, Rule};
+use milvus_backup_operator::{
+    compat_cluster::rights,
+    controller::rbac::{RBAC, RBAC_OWN_NAMESPACE, Rule},
+};
 
 type Right = (String, String, String);
 
@@ -62,4 +65,9 @@ fn the_chart_grants_in_watched_namespaces_what_the_code_asks_for() {
 #[test]
 fn the_chart_grants_in_the_operators_namespace_what_the_code_asks_for() {
     compare("own-namespace-rules.yaml", RBAC_OWN_NAMESPACE);
+}
+
+#[test]
+fn the_chart_grants_the_rest_api_what_its_code_asks_for() {
+    compare("compat-api-rules.yaml", rights::RBAC);
 }

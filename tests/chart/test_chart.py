@@ -39,10 +39,25 @@ OTHER = {
     "affinity": {"nodeAffinity": {}},
     "priorityClassName": "system-cluster-critical",
     "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "compatApi.enabled": True,
+    "compatApi.port": 9000,
+    "compatApi.namespace": "other",
+    "compatApi.milvus": "other",
+    "compatApi.location": "offsite",
+    "compatApi.passwordSecretName": "login",
+    "compatApi.tokenSecretName": "token",
+    "compatApi.resources.requests.cpu": "300m",
+    "compatApi.resources.requests.memory": "333Mi",
+    "compatApi.resources.limits.memory": "3Gi",
 }
 
+API = {"compatApi": {"enabled": True, "namespace": "search", "milvus": "prod"}}
+
 # What another value has to be so that one can take effect.
-WITH = {"leaderElection.enabled": {"replicas": 1}}
+WITH = {path: API for path in OTHER if path.startswith("compatApi.")} | {
+    "leaderElection.enabled": {"replicas": 1},
+    "compatApi.enabled": {"compatApi": {"namespace": "search", "milvus": "prod"}},
+}
 
 
 def leaves(tree, path=""):
@@ -58,6 +73,12 @@ def nested(path, value):
     for key in reversed(path.split(".")):
         value = {key: value}
     return value
+
+
+def merged(base, change):
+    both = {key: merged(base[key], change[key]) for key in base.keys() & change.keys()
+            if isinstance(base[key], dict) and isinstance(change[key], dict)}
+    return base | change | both
 
 
 def defaults(chart=CHART):
@@ -87,7 +108,7 @@ def test_every_value_has_another_setting_in_this_file():
 @pytest.mark.parametrize("path", OTHER)
 def test_every_value_changes_the_manifest(helm, path):
     base = WITH.get(path, {})
-    assert helm.text(base | nested(path, OTHER[path])) != helm.text(base)
+    assert helm.text(merged(base, nested(path, OTHER[path]))) != helm.text(base)
 
 
 @pytest.mark.parametrize("path", ["crds.keep", "crds.annotations"])
@@ -99,7 +120,7 @@ def test_every_value_of_the_definitions_chart_changes_its_manifest(helm, path):
 @pytest.mark.parametrize(
     "path",
     ["replica", "image.registry", "runner.tag", "leaderElection.lease", "crds.enabled", "rbac.create", "metrics.path",
-     "log.colour", "resources.claims"],
+     "log.colour", "resources.claims", "compatApi.replicas"],
 )
 def test_an_unknown_key_is_refused_by_name(helm, path):
     done = helm.attempt(nested(path, "x"))
@@ -110,7 +131,7 @@ def test_an_unknown_key_is_refused_by_name(helm, path):
 @pytest.mark.parametrize(
     ("path", "value"),
     [("image.digest", "latest"), ("image.pullPolicy", "Sometimes"), ("replicas", "two"), ("log.format", "xml"),
-     ("metrics.port", 80), ("watchNamespaces", ["Upper"]), ("imagePullSecrets", ["bare"])],
+     ("metrics.port", 80), ("compatApi.port", 80), ("compatApi.milvus", "Upper"), ("watchNamespaces", ["Upper"]), ("imagePullSecrets", ["bare"])],
 )
 def test_a_wrong_setting_is_refused(helm, path, value):
     assert helm.attempt(nested(path, value)).returncode != 0
@@ -211,7 +232,7 @@ def test_the_rights_are_the_same_in_both_scopes(helm):
 
 
 def test_no_role_of_the_chart_reads_a_secret_or_a_config_map(helm):
-    rules = [r for o in helm.objects() if o["kind"] in ("Role", "ClusterRole") for r in o["rules"]]
+    rules = [r for o in helm.objects(API) if o["kind"] in ("Role", "ClusterRole") for r in o["rules"]]
     assert rules
     for rule in rules:
         assert not {"secrets", "configmaps", "*"} & set(rule["resources"])
@@ -220,7 +241,7 @@ def test_no_role_of_the_chart_reads_a_secret_or_a_config_map(helm):
 
 
 def test_every_binding_names_a_role_and_an_account_of_the_chart(helm):
-    for values in ({}, {"watchNamespaces": ["search"]}):
+    for values in ({}, {"watchNamespaces": ["search"]}, API):
         objects = helm.objects(values)
         have = {(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects}
         for binding in (o for o in objects if o["kind"] in ("RoleBinding", "ClusterRoleBinding")):
@@ -248,6 +269,66 @@ def test_the_service_selects_the_pod(helm):
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
+
+
+def rest_api(helm, change=None):
+    objects = helm.objects(merged(API, {"compatApi": change or {}}))
+    return {o["kind"]: o for o in objects if o["metadata"]["name"].endswith("-compat-api")}
+
+
+def test_the_rest_api_is_there_only_when_it_is_switched_on(helm):
+    assert "compat-api" not in helm.text()
+    assert sorted(rest_api(helm)) == ["Deployment", "Role", "RoleBinding", "Service", "ServiceAccount"]
+
+
+@pytest.mark.parametrize("missing", ["namespace", "milvus"])
+def test_the_rest_api_without_its_milvus_is_refused_by_name(helm, missing):
+    done = helm.attempt(merged(API, {"compatApi": {missing: ""}}))
+    assert done.returncode != 0
+    assert f"compatApi.{missing}" in done.stderr
+
+
+def test_the_rest_api_has_its_rights_in_the_namespace_of_its_milvus_only(helm):
+    made = rest_api(helm)
+    assert made["Role"]["metadata"]["namespace"] == made["RoleBinding"]["metadata"]["namespace"] == "search"
+    assert made["Role"]["rules"] == yaml.safe_load((CHART / "files/compat-api-rules.yaml").read_text())
+    assert made["ServiceAccount"]["metadata"]["namespace"] == "milvus-backup-system"
+
+
+def test_the_pod_of_the_rest_api_keeps_to_the_restricted_profile(helm):
+    spec = rest_api(helm, {"tokenSecretName": "t"})["Deployment"]["spec"]["template"]["spec"]
+    operator = pod(helm)
+    assert spec["securityContext"] == operator["securityContext"]
+    assert [c["securityContext"] for c in spec["containers"]] == [operator["containers"][0]["securityContext"]]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & spec.keys()
+    assert [set(volume) for volume in spec["volumes"]] == [{"name", "secret"}]
+
+
+def test_the_rest_api_and_the_operator_do_not_select_each_others_pods(helm):
+    objects = helm.objects(API)
+    deployments = [o for o in objects if o["kind"] == "Deployment"]
+    selectors = [o["spec"]["selector"]["matchLabels"] for o in deployments]
+    selectors += [o["spec"]["selector"] for o in objects if o["kind"] == "Service"]
+    assert (len(deployments), len(selectors)) == (2, 4)
+    for deployment in deployments:
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert sum(selector.items() <= labels.items() for selector in selectors) == 2
+
+
+def test_the_settings_of_the_rest_api_reach_its_command_line(helm):
+    change = {"location": "offsite", "passwordSecretName": "login", "tokenSecretName": "t", "port": 9000}
+    made = rest_api(helm, change)
+    (container,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == [
+        "server", "--kubernetes", "--namespace=search", "--milvus=prod", "--location=offsite", "--password-secret=login",
+        "--token-file=/etc/milvus-backup/token/token", "--address=0.0.0.0", "--port=9000",
+    ]
+    assert container["volumeMounts"][0]["mountPath"] == "/etc/milvus-backup/token"
+    assert made["Service"]["spec"]["ports"] == [{"name": "http", "port": 9000, "targetPort": "http"}]
+    assert container["ports"] == [{"name": "http", "containerPort": 9000}]
+    source = (ROOT / "src/cli/server.rs").read_text()
+    flags = [flag.split("=")[0] for flag in container["args"] if flag.startswith("--")]
+    assert not [flag for flag in flags if f"    {flag[2:].replace('-', '_')}: " not in source]
 
 
 def test_the_definitions_are_the_repositorys_own(helm):

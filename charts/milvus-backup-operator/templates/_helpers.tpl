@@ -32,3 +32,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "mbo.rules" -}}
 {{- .Files.Get "files/rules.yaml" -}}
 {{- end -}}
+
+{{- /* The REST API has a name of its own: the operator's Deployment and Service must not select its pod. */ -}}
+{{- define "mbo.compatApi.fullname" -}}
+{{- include "mbo.fullname" . }}-compat-api
+{{- end -}}
+
+{{- define "mbo.compatApi.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-compat-api
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "mbo.compatApi.labels" -}}
+{{ include "mbo.compatApi.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
