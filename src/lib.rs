@@ -8,7 +8,7 @@
 //!   writes [`storage`], and keeps to the on-bucket format of [`manifest`].
 //!
 //! Arrows point one way: `controller -> api, engine::task`; `engine -> milvus, storage, manifest`; `local -> config, engine`;
-//! `config -> engine::task`; `compat -> local, engine`; `compat_cluster -> api, compat, local`.
+//! `config -> engine::task`; `compat -> local, engine`; `compat_cluster -> api, compat, local, manifest`.
 //! `api`, `milvus`, `storage` and `manifest` use nothing of ours.
 
 pub mod api;
