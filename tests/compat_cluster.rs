@@ -9,6 +9,7 @@
 mod controller_world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use controller_world::{World, kube_config, stage, uid8};
 use k8s_openapi::api::batch::v1::Job;
@@ -46,7 +47,11 @@ async fn server(world: &World, milvus: &str) -> Arc<ClusterService> {
     config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{ACCOUNT}"));
     let client = Client::try_from(config).unwrap();
     let scope = Scope { namespace: namespace.clone(), milvus: milvus.to_owned(), ..Scope::default() };
-    Arc::new(ClusterService::new(client, scope, Limits::default()))
+    let api = Arc::new(ClusterService::new(client, scope, Limits::default()));
+    // The API server knows of a new role only after a moment.
+    let granted = async { while api.list().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(30), granted).await.expect("the role grants its rights");
+    api
 }
 
 fn backup_of(name: &str, asynchronous: bool) -> CreateRequest {
@@ -189,9 +194,9 @@ async fn a_deleted_backup_takes_its_data_along() {
     });
     let remover = format!("mbk-{}-d1", uid8(&made));
     world.until::<Job>(&remover, "being there", |_| true).await;
-    let going =
-        world.until(&made.name_any(), "going", |backup: &MilvusBackup| backup.metadata.deletion_timestamp.is_some());
-    assert_eq!(going.await.spec.lifecycle.deletion_policy, Some(DeletionPolicy::Delete));
+    let is_going = |backup: &MilvusBackup| backup.metadata.deletion_timestamp.is_some();
+    let going = world.until(&made.name_any(), "going", is_going).await;
+    assert_eq!(going.spec.lifecycle.deletion_policy, Some(DeletionPolicy::Delete));
     assert!(!deleting.is_finished(), "the data is there yet");
     world.succeeds(&remover).await;
     deleting.await.unwrap().unwrap();
