@@ -40,8 +40,8 @@ pub struct ServerArgs {
     /// Largest body of a request, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
     max_body: usize,
-    /// Backups and restores that run at once; more are refused.
-    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().tasks, conflicts_with = "kubernetes")]
+    /// Backups and restores that run at once; more are refused. With --kubernetes: requests that wait for one to end.
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().tasks)]
     max_tasks: usize,
     /// Requests answered at once; more wait for their turn.
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().requests)]
@@ -188,12 +188,9 @@ mod tests {
         let read = |text: &str| Line::try_parse_from(text.split(' ')).map(|line| line.server.in_cluster());
         assert!(read("server --kubernetes --namespace search --milvus prod").unwrap());
         assert!(!read("server").unwrap());
-        for wrong in [
-            "server --kubernetes --milvus prod",
-            "server --kubernetes --namespace search",
-            "server --milvus prod",
-            "server --kubernetes --namespace search --milvus prod --max-tasks 2",
-        ] {
+        for wrong in
+            ["server --kubernetes --milvus prod", "server --kubernetes --namespace search", "server --milvus prod"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

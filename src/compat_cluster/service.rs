@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
@@ -30,6 +31,10 @@ pub struct ClusterService {
     objects: Objects,
     scope: Scope,
     limits: Limits,
+    /// Requests that may wait for the end of a run; and, apart from them, for that of a deletion. Without a bound they would
+    /// take every turn of the server.
+    waits: Semaphore,
+    deletions: Semaphore,
     stopping: CancellationToken,
 }
 
@@ -37,7 +42,8 @@ impl ClusterService {
     /// Through this client.
     pub fn new(client: kube::Client, scope: Scope, limits: Limits) -> ClusterService {
         let objects = Objects::new(client, &scope.namespace);
-        ClusterService { objects, scope, limits, stopping: CancellationToken::new() }
+        let (waits, deletions) = (Semaphore::new(limits.tasks), Semaphore::new(limits.tasks));
+        ClusterService { objects, scope, limits, waits, deletions, stopping: CancellationToken::new() }
     }
 
     fn is_ours(&self, backup: &MilvusBackup) -> bool {
@@ -171,6 +177,7 @@ impl Service for ClusterService {
         let order = translate::create(request, id)?;
         let name = &request.backup_name;
         let object = order::backup(&self.scope, name, id, &order)?;
+        let _turn = turn(&self.waits, !request.asynchronous)?;
         if self.named(name).await?.is_some() {
             return Err(taken(name));
         }
@@ -195,6 +202,7 @@ impl Service for ClusterService {
         };
         valid_id("id", &id)?;
         let order = translate::restore(request, &id)?;
+        let _turn = turn(&self.waits, !request.asynchronous)?;
         let name = &request.backup_name;
         let Some(backup) = self.named(name).await? else {
             return Err(OperationError::Parameter(format!(
@@ -275,6 +283,7 @@ impl Service for ClusterService {
         if name.is_empty() {
             return Err(OperationError::Parameter("backup name is required".to_owned()));
         }
+        let _turn = turn(&self.deletions, true)?;
         let Some(backup) = self.named(name).await? else { return Ok(()) };
         can_go(name, &backup)?;
         if let Some(id) = self.reader_of(&backup.name_any()).await? {
@@ -307,6 +316,19 @@ impl Service for ClusterService {
         stop.cancelled().await;
         self.stopping.cancel();
     }
+}
+
+/// Leave to wait, for a request that does.
+fn turn(turns: &Semaphore, waits: bool) -> Result<Option<SemaphorePermit<'_>>, OperationError> {
+    if !waits {
+        return Ok(None);
+    }
+    turns.try_acquire().map(Some).map_err(|_| OperationError::Failed {
+        class: Class::Retry,
+        message:
+            "as many requests as may wait for an end do so already: ask again when one is answered, or with async: true"
+                .to_owned(),
+    })
 }
 
 /// The patch that has the data go with the object. It holds the version it was made for, so that no other finalizer is lost,
@@ -409,6 +431,17 @@ mod tests {
         assert_eq!(patch["spec"]["lifecycle"]["deletionPolicy"], "Delete");
         let again = backup(json!({"name": "b", "finalizers": [FINALIZER]}), json!({}), done());
         assert_eq!(doom(&again)["metadata"]["finalizers"], json!([FINALIZER]));
+    }
+
+    #[test]
+    fn no_more_requests_wait_than_may_and_one_that_does_not_wait_needs_no_leave() {
+        let turns = Semaphore::new(1);
+        let first = turn(&turns, true).unwrap();
+        assert!(first.is_some());
+        assert_eq!(turn(&turns, true).unwrap_err().class(), Class::Retry);
+        assert!(turn(&turns, false).unwrap().is_none());
+        drop(first);
+        assert!(turn(&turns, true).is_ok());
     }
 
     #[test]

@@ -288,6 +288,13 @@ def test_the_rest_api_without_its_milvus_is_refused_by_name(helm, missing):
     assert f"compatApi.{missing}" in done.stderr
 
 
+def test_the_rest_api_in_a_namespace_nobody_watches_is_refused(helm):
+    done = helm.attempt(API | {"watchNamespaces": ["elsewhere"]})
+    assert done.returncode != 0
+    assert "watchNamespaces" in done.stderr
+    assert helm.attempt(API | {"watchNamespaces": ["elsewhere", "search"]}).returncode == 0
+
+
 def test_the_rest_api_has_its_rights_in_the_namespace_of_its_milvus_only(helm):
     made = rest_api(helm)
     assert made["Role"]["metadata"]["namespace"] == made["RoleBinding"]["metadata"]["namespace"] == "search"
