@@ -1,7 +1,12 @@
+//! What answers mean and what the settings must not do; the calls themselves are in `tests/migrate.rs`.
+
+use ::http::header::RETRY_AFTER;
+use ::http::{HeaderMap, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::engine::task::{Checksums, Credentials};
 
 fn answer() -> Value {
     json!({
@@ -96,7 +101,7 @@ fn a_service_that_asks_for_time_gets_what_it_asks_for() {
 #[rstest]
 #[case("http://api.cloud.zilliz.com", "is not encrypted")]
 #[case("ftp://api.cloud.zilliz.com", "does not begin with https://")]
-#[case("", "does not begin with https://")]
+#[case("", "is no URL")]
 fn an_endpoint_that_would_show_the_key_is_refused(#[case] endpoint: &str, #[case] why: &str) {
     let settings = Cloud { endpoint: endpoint.into(), api_key: Secret::new("the-key") };
     let error = ZillizCloud::new(&settings).unwrap_err();
