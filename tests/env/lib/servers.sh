@@ -4,7 +4,7 @@
 
 HOST_IP=10.99.0.2
 S3_PORT=9000 MILVUS_PORT=19530 METRICS_PORT=9091
-S3_KEY=${S3_KEY:-minioadmin} S3_SECRET=${S3_SECRET:-minioadmin}
+S3_KEY=${S3_KEY:-minioadmin} S3_SECRET=${S3_SECRET:-minioadmin-secret}
 BUCKET=${BUCKET:-prod} ROOT_PATH=${ROOT_PATH:-files}
 ETCD_PORT=2379 # Milvus' embedded etcd
 
