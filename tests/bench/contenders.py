@@ -116,15 +116,30 @@ class Peer:
         self.binary, self.directory = binary, ours.directory / "peer"
         self.directory.mkdir(parents=True)
         host, _, port = ours.s3.endpoint.removeprefix("http://").partition(":")
-        keys = {"AccessKeyID": ours.s3.key, "SecretAccessKey": ours.s3.secret}
-        store = {"StorageType": "minio", "Address": host, "Port": port, **keys, "UseSSL": "false", "BucketName": ours.bucket}
-        first = {name[0].lower() + name[1:] if name != "UseSSL" else "useSSL": value for name, value in store.items()}
-        lines = {**first, "rootPath": ours.root, **{f"backup{n}": v for n, v in store.items()}, "backupRootPath": self.prefix}
         (self.directory / "backup.yaml").write_text(
-            f"log:\n  level: info\n  console: false\n  file:\n    filename: {self.directory}/backup.log\n"
-            f"milvus:\n  address: {HOST}\n  port: {ours.port}\n"
-            "minio:\n" + "".join(f"  {name}: {value}\n" for name, value in lines.items()) + "  crossStorage: false\n"
-            f"backup:\n  gcPause:\n    enable: true\n    address: {management}\n"
+            f"""
+log: {{level: info, console: false, file: {{filename: {self.directory}/backup.log}}}}
+milvus: {{address: {HOST}, port: {ours.port}}}
+minio:
+  storageType: minio
+  address: {host}
+  port: {port}
+  accessKeyID: {ours.s3.key}
+  secretAccessKey: {ours.s3.secret}
+  useSSL: false
+  bucketName: {ours.bucket}
+  rootPath: {ours.root}
+  backupStorageType: minio
+  backupAddress: {host}
+  backupPort: {port}
+  backupAccessKeyID: {ours.s3.key}
+  backupSecretAccessKey: {ours.s3.secret}
+  backupUseSSL: false
+  backupBucketName: {ours.bucket}
+  backupRootPath: {self.prefix}
+  crossStorage: false
+backup: {{gcPause: {{enable: true, address: "{management}"}}}}
+"""
         )
 
     def backup(self, database: str, artifact: str) -> Took:
