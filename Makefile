@@ -20,7 +20,7 @@ check: ## format, clippy, generated files, licences
 e2e: ## the end-to-end tests alone (ARGS="-k name -x" goes to pytest)
 	@tests/run e2e $(ARGS)
 
-bench: ## time from apply to a running pod, memory of operator and runner
+bench: ## operator: time to a running pod, memory; engine: against a bare copy loop (ARGS="engine --quick" for that alone, in short)
 	@tests/run bench $(ARGS)
 
 crds: ## write crds/ and the charts' copies from the types

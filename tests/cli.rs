@@ -214,7 +214,6 @@ fn what_a_run_cannot_do_is_refused_by_the_name_of_its_flag() {
             &["restore secondary is not supported"],
         ),
         (&["list", "-c", "docs"], &["--collection was removed"]),
-        (&["migrate", "-n", "b", "--cluster_id", "c"], &["migrate is not supported"]),
         (&["l0compact", "-n", "b", "--force"], &["l0compact is not supported"]),
     ] {
         world.run(arguments).expect(20, words);

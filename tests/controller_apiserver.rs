@@ -117,7 +117,13 @@ async fn a_backup_that_is_over_gives_its_milvus_back() {
 async fn the_task_names_what_was_found_and_holds_no_secret() {
     let world = World::new("task").await;
     world.secret("prod-s3").await;
-    let backup = world.backup("b", json!({"selection": {"include": [{"database": "a", "collections": ["x*"]}]}})).await;
+    let spec = json!({
+        "selection": {"include": [{"database": "a", "collections": ["x*"]}]},
+        "content": {"rbac": true},
+        "consistency": {"pauseGC": false},
+        "limits": {"concurrency": 3, "bytesPerSecond": 5_000_000_000_i64, "requestsPerSecond": 7}
+    });
+    let backup = world.backup("b", spec).await;
     let job = world.until::<Job>(&first(&backup), "being there", |_| true).await;
     let task = task_of(&job);
     assert_eq!((task.run.uid.as_str(), task.run.attempt), (backup.uid().unwrap().as_str(), 1));
@@ -126,6 +132,9 @@ async fn the_task_names_what_was_found_and_holds_no_secret() {
     assert_eq!((work.milvus.store.bucket.as_str(), work.milvus.store.prefix.as_str()), ("prod", "files"));
     assert_eq!((work.destination.bucket.as_str(), work.destination.prefix.as_str()), ("prod", "backup"));
     assert_eq!(work.selection.include[0].collections, ["x*"]);
+    assert!(work.rbac && !work.pause_gc);
+    let bounds = (work.limits.concurrency, work.limits.bytes_per_second, work.limits.requests_per_second);
+    assert_eq!(bounds, (Some(3), Some(5_000_000_000), Some(7)));
     assert!(!serde_json::to_string(&job).unwrap().contains("stringData"));
 }
 

@@ -115,6 +115,10 @@ pub struct BackupContent {
     /// Full: schema, indexes and rows. SchemaOnly: no rows.
     #[serde(default)]
     pub data: ContentData,
+    /// Also record users, roles and grants of the whole Milvus. From Milvus 2.4.10 on users come with their password hashes;
+    /// before, and back into such a server, users have to be made by hand.
+    #[serde(default)]
+    pub rbac: bool,
     /// Record the definitions of indexes.
     #[serde(default = "yes")]
     pub index_metadata: bool,
@@ -122,7 +126,7 @@ pub struct BackupContent {
 
 impl Default for BackupContent {
     fn default() -> Self {
-        BackupContent { data: ContentData::default(), index_metadata: true }
+        BackupContent { data: ContentData::default(), rbac: false, index_metadata: true }
     }
 }
 
@@ -137,12 +141,22 @@ pub enum ContentData {
 }
 
 /// How the copy is made consistent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Consistency {
     /// Auto: flush every selected collection first. Skip: take what has been flushed already; the recovery point is older.
     #[serde(default)]
     pub flush: Flush,
+    /// Pause the garbage collection of Milvus while files are copied (from Milvus 2.4 on). The pause is short and renewed, so it
+    /// lapses by itself should the pod die.
+    #[serde(default = "yes", rename = "pauseGC")]
+    pub pause_gc: bool,
+}
+
+impl Default for Consistency {
+    fn default() -> Self {
+        Consistency { flush: Flush::default(), pause_gc: true }
+    }
 }
 
 /// Whether to flush.

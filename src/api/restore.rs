@@ -240,6 +240,9 @@ pub struct RestoreContent {
     /// Full: schema, indexes and rows. SchemaOnly: no rows.
     #[serde(default)]
     pub data: ContentData,
+    /// Also bring back the users, roles and grants of the backup that the target does not have; none is changed or removed.
+    #[serde(default)]
+    pub rbac: bool,
 }
 
 /// What becomes of indexes.

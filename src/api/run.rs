@@ -134,6 +134,14 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub concurrency: Option<i32>,
+    /// Most bytes copied in a second, whether they flow through the pod or the store copies by itself; absent: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub bytes_per_second: Option<i64>,
+    /// Most requests in a second for copying objects; absent: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<i32>,
 }
 
 /// When a failed attempt is followed by another: only for failures that may pass by themselves (network, throttling,

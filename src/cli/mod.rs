@@ -7,6 +7,7 @@
 mod catalog;
 mod config;
 mod create;
+mod migrate;
 mod output;
 mod pages;
 mod progress;
@@ -61,9 +62,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Answer the REST API of milvus-backup.
     Server(Box<server::ServerArgs>),
-    /// Carry a backup over to Zilliz Cloud (not supported yet).
-    #[command(hide = true, disable_help_flag = true)]
-    Migrate(RefusedArgs),
+    /// Carry a backup over to a cluster in Zilliz Cloud.
+    Migrate(migrate::MigrateArgs),
     /// Make a backup without delete-only segments out of another (not supported yet).
     #[command(hide = true, disable_help_flag = true, name = "l0compact")]
     L0Compact(RefusedArgs),
@@ -146,7 +146,7 @@ impl Cli {
             }
             Command::Server(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Config(command) => command.run(&shell),
-            Command::Migrate(args) => args.refuse("migrate"),
+            Command::Migrate(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::L0Compact(args) => args.refuse("l0compact"),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),

@@ -54,8 +54,8 @@ pub fn backup(run: Run, backup: &MilvusBackup, valid: &ValidBackup) -> Written {
             api::BackupVerify::Manifest => VerifyBackup::Manifest,
             api::BackupVerify::Checksum => VerifyBackup::Checksum,
         },
-        rbac: false,
-        pause_gc: true,
+        rbac: spec.content.rbac,
+        pause_gc: spec.consistency.pause_gc,
         limits: limits(&spec.limits),
     }));
     written(run, work, mounts)
@@ -99,7 +99,7 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         preflight_only: spec.preflight_only,
         cleanup_on_failure: spec.cleanup_on_failure,
         last_attempt,
-        rbac: false,
+        rbac: spec.content.rbac,
         cut_to_recovery_point: false,
         limits: limits(&spec.limits),
     }));
@@ -177,5 +177,9 @@ fn renames(renames: &[api::Rename]) -> Vec<Rename> {
 
 fn limits(limits: &api::Limits) -> Limits {
     let concurrency = limits.concurrency.and_then(|bound| u32::try_from(bound).ok());
-    Limits { concurrency, ..Limits::default() }
+    Limits {
+        concurrency,
+        bytes_per_second: limits.bytes_per_second.and_then(|bound| u64::try_from(bound).ok()),
+        requests_per_second: limits.requests_per_second.and_then(|bound| u32::try_from(bound).ok()),
+    }
 }

@@ -5,7 +5,9 @@
 
 pub mod brief;
 pub mod catalog;
+pub mod cloud;
 pub mod filter;
+pub mod migrate;
 pub mod operations;
 pub mod request;
 pub mod tasks;

@@ -1,6 +1,6 @@
 """What the operator costs: time from `kubectl apply` to a running pod, and resident memory of operator and runners.
 
-    make bench [ARGS="--runs 20"]
+    make bench ARGS="operator [--runs 20]"
 
 Milvus holds a small data set; the image is on the node. All times are taken by one clock, that of this process, from
 watches: "stored" is when the object appeared in a watch, "running" when its pod was seen running. Memory is the peak

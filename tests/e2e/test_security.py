@@ -1,6 +1,7 @@
 """Pods of the operator and of its Jobs satisfy the restricted Pod Security profile, and hold no more than they need."""
 
 import json
+import os
 
 import pytest
 from harness.kube import OPERATOR, OPERATOR_NAMESPACE, KubectlError
@@ -50,7 +51,7 @@ def test_the_operator_may_read_no_secret_and_no_config_map(kube):
 
 
 def test_no_key_is_in_any_log_object_or_event(kube, milvus, shared_backup):
-    secret = "minioadmin"
+    secret = os.environ["S3_TEST_SECRET_KEY"]
     logs = [kube.run("-n", OPERATOR_NAMESPACE, "logs", "-l", OPERATOR, "--tail=-1")]
     logs += [kube.run("-n", kube.namespace, "logs", p["metadata"]["name"]) for p in kube.pods_of(shared_backup)]
     objects = kube.run("-n", kube.namespace, "get", "mbk,mrs,mbl,jobs,pods,events", "-o", "json")

@@ -4,7 +4,7 @@
 
 HOST_IP=10.99.0.2
 S3_PORT=9000 MILVUS_PORT=19530 METRICS_PORT=9091
-S3_KEY=${S3_KEY:-minioadmin} S3_SECRET=${S3_SECRET:-minioadmin}
+S3_KEY=${S3_KEY:-minioadmin} S3_SECRET=${S3_SECRET:-minioadmin-secret}
 BUCKET=${BUCKET:-prod} ROOT_PATH=${ROOT_PATH:-files}
 ETCD_PORT=2379 # Milvus' embedded etcd
 
@@ -50,7 +50,8 @@ milvus_start() { # [NAME [ARGUMENTS of configure.py ...]]
   mkdir -p "$w"
   alias=-$(printf %s "$w" | cksum | cut -d' ' -f1) # names its lock file, which all servers of a machine share
   "$PY" "$ENV_SRC/milvus/configure.py" "$w" --bin "$MILVUS_BIN/bin" --s3 "$HOST_IP:$S3_PORT" --bucket "$BUCKET" --root "$ROOT_PATH" \
-    --key "$S3_KEY" --secret "$S3_SECRET" --port $MILVUS_PORT --metrics $METRICS_PORT --etcd $ETCD_PORT "$@" >"$w/env"
+    --key "$S3_KEY" --secret "$S3_SECRET" --port $MILVUS_PORT --metrics $METRICS_PORT --etcd $ETCD_PORT \
+    ${MILVUS_SETTINGS:+$(printf -- '--set %s ' $MILVUS_SETTINGS)} "$@" >"$w/env"
   spawn "$n" nsenter -t "$(namespace_pid)" -n env -C "$w" $(cat "$w/env") "$MILVUS_BIN/bin/milvus" run standalone -alias "$alias"
   wait_for 180 "Milvus healthy (log: $ENV_DIR/log/$n.log)" milvus_healthy "$n"
 }
