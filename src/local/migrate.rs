@@ -188,10 +188,8 @@ async fn read(settings: &Settings, name: &str) -> Result<Backup, EngineError> {
 /// Pure: without our own files, which mean nothing there, and without the empty objects that some consoles make for folders.
 fn uploaded(directory: &str, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
     let ours = format!("{directory}operator/");
-    listed
-        .into_iter()
-        .filter(|object| !object.key.starts_with(&ours) && !(object.size == 0 && object.key.ends_with('/')))
-        .collect()
+    let left_out = |object: &ObjectMeta| object.key.starts_with(&ours) || object.size == 0 && object.key.ends_with('/');
+    listed.into_iter().filter(|object| !left_out(object)).collect()
 }
 
 /// Sees that everything our manifest names is there in its size. Of a backup of the Go tool nothing says so as certainly.
