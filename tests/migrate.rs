@@ -395,12 +395,15 @@ fn fresh_keys_for_another_place_end_the_upload_and_start_nothing() {
 }
 
 #[test]
-fn keys_that_were_never_good_are_not_asked_for_for_ever() {
+fn keys_that_are_never_good_are_not_asked_for_for_ever() {
     let world = World::new();
     world.backup("nightly");
-    world.fake.writes_of_first_keys.store(0, Ordering::SeqCst);
+    let void = json!({
+        "expireTime": "2999-01-01T00:00:00Z", "sessionToken": "void", "tmpAK": VOLUME_ACCESS_KEY, "tmpSK": VOLUME_SECRET_KEY
+    });
+    *world.fake.other.lock().unwrap() = Some((1, "credentials", void));
     world.migrate(&[]).expect(20, &["error: bucket volumes", "ExpiredToken"]);
-    assert_eq!((world.fake.calls_of(APPLY).len(), world.fake.calls_of(START).len()), (1, 0));
+    assert_eq!((world.fake.calls_of(APPLY).len(), world.fake.calls_of(START).len()), (2, 0));
 }
 
 #[test]

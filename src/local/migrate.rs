@@ -26,6 +26,9 @@ const AT_ONCE: usize = 32;
 /// Rounds in a row in which not one object arrives, before the upload is given up. Within each the store's client has
 /// repeated its requests already.
 const IDLE_ROUNDS: u32 = 3;
+/// The same where the keys were refused: once more with fresh ones. That none arrived says little by itself, a refusal can
+/// overtake the answers of writes that were done.
+const DENIED_ROUNDS: u32 = 2;
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Keys that run out so soon are not begun with.
@@ -188,10 +191,8 @@ async fn read(settings: &Settings, name: &str) -> Result<Backup, EngineError> {
 /// Pure: without our own files, which mean nothing there, and without the empty objects that some consoles make for folders.
 fn uploaded(directory: &str, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
     let ours = format!("{directory}operator/");
-    listed
-        .into_iter()
-        .filter(|object| !object.key.starts_with(&ours) && !(object.size == 0 && object.key.ends_with('/')))
-        .collect()
+    let left_out = |object: &ObjectMeta| object.key.starts_with(&ours) || object.size == 0 && object.key.ends_with('/');
+    listed.into_iter().filter(|object| !left_out(object)).collect()
 }
 
 /// Sees that everything our manifest names is there in its size. Of a backup of the Go tool nothing says so as certainly.
@@ -238,18 +239,17 @@ impl Upload<'_> {
                 Err(error) => error,
             };
             idle = if moved > 0 { 0 } else { idle + 1 };
-            let run_out = volume.expires <= Timestamp::now() + MARGIN;
             let passes = match &error {
-                // Refused at once and with fresh keys, it is not the keys' age.
-                EngineError::Store(StoreError::Denied { .. }) => run_out || moved > 0,
-                EngineError::Store(StoreError::Unavailable { .. }) => true,
+                EngineError::Store(StoreError::Denied { .. }) => idle < DENIED_ROUNDS,
+                EngineError::Store(StoreError::Unavailable { .. }) => idle < IDLE_ROUNDS,
                 _ => false,
             };
-            if !passes || idle >= IDLE_ROUNDS {
+            if !passes {
                 return Err(error);
             }
             tracing::warn!(moved, "the upload was broken off and goes on: {error}");
             at_once = (at_once / 2).max(1);
+            let run_out = volume.expires <= Timestamp::now() + MARGIN;
             let denied = matches!(error, EngineError::Store(StoreError::Denied { .. }));
             volume = stoppable(self.cancel, async {
                 tokio::time::sleep(PAUSE).await;

@@ -106,7 +106,7 @@ impl CloudError {
     pub fn reason(&self) -> &'static str {
         match self {
             CloudError::Setup(_) => "CloudSettings",
-            CloudError::Unavailable { .. } => "CloudUnavailable",
+            CloudError::Unavailable { .. } => "Interrupted",
             CloudError::Refused { .. } => "CloudRefused",
             CloudError::Unusable { .. } => "CloudAnswerUnusable",
             CloudError::Unknown { .. } => "MigrationUnknown",
