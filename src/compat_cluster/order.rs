@@ -25,13 +25,12 @@ pub fn backup(scope: &Scope, name: &str, id: &str, request: &CreateRequest) -> R
         format,
         rbac,
         index_extra,
-        // The operator pauses garbage collection during every backup.
+        // A MilvusBackup pauses garbage collection unless it says otherwise, and requests cannot say otherwise.
         pause_gc: _,
         gc_address,
         backup_root_path,
     } = request;
     refuse(*format == Format::Snapshot, "format snapshot", "leave it out, or use binlog")?;
-    refuse(*rbac, "rbac", "leave it out")?;
     refuse(*index_extra, "with_index_extra", "leave it out; index definitions are in every backup")?;
     refuse(gc_address.is_some(), "gc_pause_address", "leave it out; the address is found from the Milvus resource")?;
     refuse(
@@ -49,11 +48,10 @@ pub fn backup(scope: &Scope, name: &str, id: &str, request: &CreateRequest) -> R
     if let Some(filter) = filter {
         spec["selection"] = selection("filter", filter)?;
     }
-    match strategy {
-        Strategy::MetaOnly => spec["content"] = json!({"data": "SchemaOnly"}),
-        Strategy::SkipFlush => spec["consistency"] = json!({"flush": "Skip"}),
-        // The operator flushes all selected collections at once.
-        Strategy::Auto | Strategy::BulkFlush | Strategy::SerialFlush => {}
+    spec["content"] = json!({"data": data(*strategy == Strategy::MetaOnly), "rbac": rbac});
+    // The operator flushes all selected collections at once, so the other strategies are the same.
+    if *strategy == Strategy::SkipFlush {
+        spec["consistency"] = json!({"flush": "Skip"});
     }
     object(json!({
         "apiVersion": API_VERSION,
@@ -95,6 +93,7 @@ pub fn restore(
         "from": {"backupRef": {"name": ground.backup}},
         "target": target,
         "mapping": mapping(request),
+        "content": {"data": data(request.meta_only), "rbac": request.rbac},
         "indexes": match (request.rebuild_index, request.use_auto_index) {
             (Some(false), _) => "Skip",
             (_, true) => "Auto",
@@ -105,7 +104,6 @@ pub fn restore(
         spec["selection"] = selection("db_collections", filter)?;
     }
     if request.meta_only {
-        spec["content"] = json!({"data": "SchemaOnly"});
         spec["load"] = json!("None");
     }
     if request.drop_exist_collection {
@@ -135,11 +133,14 @@ fn can_be_asked_for(request: &RestoreRequest) -> Result<(), OperationError> {
     refuse(request.target.is_some(), "db_collections_after_rename", "use db_collections, with names in the backup")?;
     refuse(request.drop_exist_index, "dropExistIndex", "use dropExistCollection to make the collection anew")?;
     refuse(request.skip_create_collection, "skipCreateCollection", "restore under another name")?;
-    refuse(request.rbac, "rbac", alone)?;
     refuse(request.max_shard_num != 0, "maxShardNum", alone)?;
     refuse(!request.skip_params.is_empty(), "skipParams", alone)?;
     refuse(request.truncate_binlog_by_ts, "truncateBinlogByTs", alone)?;
     refuse(!request.ezk_mapping.is_empty(), "ezkMapping", alone)
+}
+
+fn data(schema_only: bool) -> &'static str {
+    if schema_only { "SchemaOnly" } else { "Full" }
 }
 
 /// New names. Renamings win over the suffix, as in milvus-backup 0.5.16.
@@ -224,6 +225,7 @@ mod tests {
         assert_eq!(made.spec.auth.unwrap().password_secret_ref.unwrap().name, "login");
         assert_eq!(made.spec.lifecycle.deletion_policy, None, "the copy outlives its object");
         assert!(made.spec.content.index_metadata && made.spec.selection.include.is_empty());
+        assert!(made.spec.consistency.pause_gc && !made.spec.content.rbac);
     }
 
     #[test]
@@ -242,7 +244,6 @@ mod tests {
 
     #[rstest]
     #[case(r#""format":"snapshot""#, "format snapshot")]
-    #[case(r#""rbac":true"#, "rbac")]
     #[case(r#""with_index_extra":true"#, "with_index_extra")]
     #[case(r#""gc_pause_address":"http://m:9091""#, "gc_pause_address")]
     #[case(r#""backup_root_path":"p""#, "backup_root_path")]
@@ -263,6 +264,14 @@ mod tests {
         assert_eq!((made.spec.on_conflict, made.spec.confirm_target_uid), (OnConflict::Fail, None));
         assert_eq!((made.spec.indexes, made.spec.load), (Indexes::Rebuild, Load::Original));
         assert_eq!(made.metadata.name, Some(object_name("prod", "r_1")));
+    }
+
+    #[test]
+    fn users_are_backed_up_and_brought_back_where_they_are_asked_for() {
+        let content = ordered(r#"{"backup_name":"b","rbac":true}"#).unwrap().spec.content;
+        assert_eq!((content.rbac, content.data), (true, ContentData::Full));
+        let content = brought_back(r#"{"backup_name":"b","rbac":true}"#).unwrap().spec.content;
+        assert_eq!((content.rbac, content.data), (true, ContentData::Full));
     }
 
     #[test]
@@ -298,7 +307,6 @@ mod tests {
     #[case(r#""db_collections_after_rename":{"a":["b"]}"#, "db_collections_after_rename")]
     #[case(r#""dropExistIndex":true"#, "dropExistIndex")]
     #[case(r#""skipCreateCollection":true"#, "skipCreateCollection")]
-    #[case(r#""rbac":true"#, "rbac")]
     #[case(r#""maxShardNum":1"#, "maxShardNum")]
     #[case(r#""skipParams":{"indexParams":["x"]}"#, "skipParams")]
     #[case(r#""truncateBinlogByTs":true"#, "truncateBinlogByTs")]
