@@ -318,7 +318,7 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--runs", type=int, default=None, help="rounds of backups (5)")
     p.add_argument("--restores", type=int, default=None, help="rounds of restores (3)")
     p.add_argument("--only", action="append", choices=list(TARGETS), help="one data set; can be repeated")
-    p.add_argument("--quick", action="store_true", help="scale 0.15, 3 rounds, 1 restore of each: under 3 minutes on an idle machine without the Go tool")
+    p.add_argument("--quick", action="store_true", help="scale 0.15, 3 rounds, 1 restore of each: under 3 minutes on an idle machine")
     p.add_argument("--json", type=Path, help="every value, for comparing")
     args = p.parse_args()
     for name, usual, quick in (("scale", 1.0, 0.15), ("runs", 5, 3), ("restores", 3, 1)):
