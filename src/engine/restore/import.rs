@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(4 * 3600);
 /// A restarted 2.3 server hands tasks out to the data nodes it had before as long as their sessions live: 30 s
 /// (`common.session.ttl`), counted anew when etcd restarts too. Nobody works on such a task, and it ends after 900 s.
 const OLD_SESSIONS: Duration = Duration::from_secs(35);
-/// A task that was handed out, on a server that was away, and shows nothing for this long is worked on by nobody ...
+/// A task that was handed out, on a server that was away, and shows nothing new for this long is worked on by nobody ...
 const STALLED: Duration = Duration::from_secs(60);
 /// ... with more time for more data: 10 MB a second until the first sign.
 const STALLED_BYTES: u64 = 10_000_000;
@@ -289,7 +289,10 @@ async fn wait(milvus: &Milvus, request: &Request<'_>, task: i64, counters: &Coun
         }
         let patience = STALLED + Duration::from_secs(request.bytes / STALLED_BYTES);
         let old_sessions = request.route == Route::Partitions && milvus.away_for().is_some();
-        if old_sessions && state.state == ImportState::Started && since.elapsed() > patience {
+        // Started: handed to a node that is gone. Persisted: written, and the node that came back does not know the segment it
+        // is told to flush ("segment not found", for ever; seen on 2.3.5).
+        let handed_out = matches!(state.state, ImportState::Started | ImportState::Persisted);
+        if old_sessions && handed_out && since.elapsed() > patience {
             return Ok(Ended::Failed(format!("the server restarted, and nobody works on import task {task}")));
         }
         let now = request.bytes * u64::from(state.progress_percent.unwrap_or_default().min(99)) / 100;
