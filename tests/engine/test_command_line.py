@@ -154,3 +154,22 @@ def test_a_collection_that_is_not_there_is_named(shell, lines):
 def test_a_migrated_file_is_as_good_as_the_old_one(shell, made):
     shell.run("config", "migrate", "-o", "migrated.yaml", "--force")
     assert made in shell.run("list", "--config", "migrated.yaml").splitlines()
+
+
+def test_a_backup_in_a_directory_comes_back_from_it(shell, program, lines):
+    kept = shell.folder / "kept" / "copies"
+    here = ["--set", "backup.storage.provider=local", "--set", f"backup.storage.rootPath={kept}", "--config", "new.yaml"]
+    made = shell.ended(*here, "create", "-n", "on_disk", "--filter", "faults.*")
+    assert made["ok"] and (kept / "on_disk" / "meta" / "full_meta.json").is_file()
+    assert "on_disk" in shell.run(*here, "list").splitlines()
+    assert not program.s3.objects(program.bucket, f"{ROOT}/on_disk/")
+    targets = {full: f"{full}_off_disk" for full in WHOLE}
+    try:
+        shell.run(*here, "restore", "-n", "on_disk", "-s", "_off_disk")
+        have = samples.images(*targets.values())
+        for source, target in targets.items():
+            assert not samples.differences(lines[source], have[target], "aliases")
+    finally:
+        samples.drop("faults", "lines_off_disk", "words_off_disk")
+    shell.run(*here, "delete", "-n", "on_disk")
+    assert not (kept / "on_disk").exists()
