@@ -174,6 +174,14 @@ fn until_expiry<K: RunObject>(object: &K, record: &Record, now: Timestamp) -> Op
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
+/// When to look again whether the pod of a run that is over has ended. Its node says so within about a second, and the next
+/// run waits for it; one that takes longer is not asked after as often.
+fn until_pod_ends(record: &Record, now: Timestamp) -> Duration {
+    const SOON: SignedDuration = SignedDuration::from_secs(5);
+    let fresh = record.completed_at.as_ref().is_some_and(|at| now.duration_since(at.0) < SOON);
+    if fresh { Duration::from_millis(200) } else { Duration::from_secs(1) }
+}
+
 /// One pass over one object.
 struct Pass<'a, K> {
     context: &'a Context,
@@ -216,7 +224,7 @@ impl<K: RunObject> Pass<'_, K> {
         if let Some(lease) = context.lease_of(run.uid) {
             let pods = context.cluster.pods(run.namespace, run.uid).await.map_err(ReconcileError::Fetch)?;
             if pods.iter().any(|pod| fetch::is_alive(pod, moment.now)) {
-                return Ok(Action::requeue(Duration::from_secs(1)));
+                return Ok(Action::requeue(until_pod_ends(&record, moment.now)));
             }
             context.unlock(run, &lease).await.map_err(ReconcileError::Lock)?;
         }

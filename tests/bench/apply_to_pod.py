@@ -2,9 +2,10 @@
 
     make bench ARGS="operator [--runs 20]"
 
-Milvus holds a small data set; the image is on the node. All times are taken by one clock, that of this process, from
-watches: "stored" is when the object appeared in a watch, "running" when its pod was seen running. Memory is the peak
-(VmHWM) of the process itself, from the machine's /proc. A figure that misses its target is printed as such; only what does
+Milvus holds a small data set; the image is on the node. All times are by the clock of this machine: "stored" is when the
+object appeared in a watch; "runs" is the time of the first line that the program in the pod wrote, as the container runtime
+stamped it; "reported" is when a watch saw the pod's phase as Running, which its kubelet looks at once a second and so tells
+up to a second later. Memory is the peak (VmHWM) of the process itself, from the machine's /proc. A figure that misses its target is printed as such; only what does
 not work makes this end with 1.
 """
 
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,33 +88,35 @@ def leases(kube: Kube) -> list[str]:
 
 
 def timed(kube: Kube, runs: int, databases: list[str]) -> dict[str, list[float]]:
-    """Seconds of each run until the object was stored and until its pod ran, and from one to the other."""
+    """Seconds of each run: `kubectl apply` until the object was stored; from there until its pod ran, and was reported to."""
     stored: dict[str, float] = {}
     running: dict[str, float] = {}
+    pods: dict[str, str] = {}
 
     def see_backup(o: dict) -> None:
-        stored.setdefault(o["metadata"]["name"], time.monotonic())
+        stored.setdefault(o["metadata"]["name"], time.time())
 
     def see_pod(pod: dict) -> None:
         if pod["status"].get("phase") in ("Running", "Succeeded"):
             run = pod["metadata"].get("annotations", {}).get("backup.milvus.io/object", "").removeprefix("MilvusBackup/")
-            running.setdefault(run, time.monotonic())
+            running.setdefault(run, time.time())
+            pods[run] = pod["metadata"]["name"]
 
     for i in range(runs):
         kube.delete("mbk", f"bench-{i}")
     watches = [Watch(kube, "mbk", see_backup), Watch(kube, "pods", see_pod)]
-    took: dict[str, list[float]] = {"stored": [], "running": [], "pod": []}
+    took: dict[str, list[float]] = {"stored": [], "runs": [], "reported": []}
     try:
         for i in range(runs):
             name = f"bench-{i}"
-            start = time.monotonic()
+            start = time.time()
             kube.apply(backup(name, *databases))
             until(f"a running pod of {name}", 60, lambda name=name: name in running and name in stored)
             took["stored"].append(stored[name] - start)
-            took["running"].append(running[name] - start)
-            took["pod"].append(running[name] - stored[name])
+            took["reported"].append(running[name] - stored[name])
             done = kube.wait_finished("mbk", name)
             assert done["status"] == "True", done
+            took["runs"].append(first_line(kube, pods[name]) - stored[name])
             # the next one would stand in line until the operator has seen the pod of this one end
             until("the Milvus is free", 60, lambda: not leases(kube))
     finally:
@@ -121,6 +125,14 @@ def timed(kube: Kube, runs: int, databases: list[str]) -> dict[str, list[float]]
     for i in range(runs):
         kube.delete("mbk", f"bench-{i}")
     return took
+
+
+def first_line(kube: Kube, pod: str) -> float:
+    """When the program of a pod wrote its first line, by the container runtime's stamp."""
+    line = kube.run("-n", kube.namespace, "logs", pod, "--timestamps").split("\n")[0]
+    stamp, _, fraction = line.split(" ")[0].removesuffix("Z").partition(".")
+    whole = datetime.fromisoformat(stamp).replace(tzinfo=timezone.utc).timestamp()
+    return whole + float(f"0.{fraction or 0}")
 
 
 def main() -> None:
@@ -146,8 +158,8 @@ def main() -> None:
     operators = len(kube.list("pods", OPERATOR, OPERATOR_NAMESPACE))
 
     figures = [
-        ("apply to running pod, from the stored object", took["pod"], "s", TARGET_SECONDS),
-        ("apply to running pod, with kubectl's own time", took["running"], "s", None),
+        ("stored object to a pod that runs", took["runs"], "s", TARGET_SECONDS),
+        ("stored object to a pod reported as Running", took["reported"], "s", TARGET_SECONDS),
         ("kubectl apply until the object is stored", took["stored"], "s", None),
         (f"resident memory, operator (highest of {operators})", [memory.peaks.get("controller", 0)], "MiB", TARGET_MIB),
         ("resident memory, runner", [memory.peaks.get("run", 0)], "MiB", TARGET_MIB),

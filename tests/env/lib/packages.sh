@@ -14,7 +14,11 @@ PY=$VENV_MILVUS/bin/python
 WEED=$VENV_S3/bin/weed
 MILVUS_BIN=$CACHE/milvus-$(echo "$PIP_MILVUS" | stamp)
 
-install_apt() { # the Debian packages that are not there yet
+install_apt() { # the Debian packages that are not there yet; two at once do not meet
+  mkdir -p "$CACHE"
+  (exec 9>"$CACHE/apt.lock"; flock 9; install_missing)
+}
+install_missing() {
   local p missing=
   for p in $APT_NODE; do dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"; done
   [ -n "$missing" ] || return 0
