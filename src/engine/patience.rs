@@ -34,7 +34,8 @@ impl Pauses {
     }
 }
 
-/// Asks until the answer is `true`; first after 50 ms, later every second.
+/// Asks until the answer is `true`: every 50 ms at first, then after a fifth of the time waited already, from 5 s on every
+/// second. So asking makes no wait more than a fifth longer, and the first 5 s cost about 20 questions.
 ///
 /// # Errors
 /// The question's, or [`EngineError::Deadline`].
@@ -44,12 +45,12 @@ where
     Fut: Future<Output = Result<bool, EngineError>>,
 {
     let started = Instant::now();
-    let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
     while !ask().await? {
-        if started.elapsed() > deadline {
+        let waited = started.elapsed();
+        if waited > deadline {
             return Err(EngineError::Deadline { act: act.to_owned(), seconds: deadline.as_secs() });
         }
-        tokio::time::sleep(pauses.next()).await;
+        tokio::time::sleep((waited / 5).clamp(Duration::from_millis(50), Duration::from_secs(1))).await;
     }
     Ok(())
 }
@@ -96,5 +97,16 @@ mod tests {
         let ask = || async { Ok(asked.fetch_add(1, Ordering::Relaxed) == 1) };
         until("x", Duration::from_secs(5), ask).await.unwrap();
         assert_eq!(started.elapsed(), Duration::from_millis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asking_makes_no_wait_a_fifth_longer() {
+        for true_after in [60, 250, 900, 2_700, 5_100] {
+            let started = Instant::now();
+            let true_after = Duration::from_millis(true_after);
+            until("x", Duration::from_secs(9), || async { Ok(started.elapsed() >= true_after) }).await.unwrap();
+            let late = started.elapsed() - true_after;
+            assert!(late <= (true_after / 5).max(Duration::from_millis(50)), "{true_after:?}: {late:?} late");
+        }
     }
 }

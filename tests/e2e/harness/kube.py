@@ -1,4 +1,4 @@
-"""The cluster through kubectl: apply, read, wait with a deadline, and what to look at when something fails."""
+"""The cluster: kubectl to apply, delete and wait as users do; reads over a connection; what to look at when something fails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import yaml
+
+from harness.api import KINDS, Api
 
 NAMESPACE = os.environ.get("MILVUS_TEST_NAMESPACE", "search")
 OPERATOR_NAMESPACE = "milvus-backup-system"
@@ -41,6 +43,8 @@ def until(what: str, seconds: float, look):
 class Kube:
     def __init__(self, namespace: str = NAMESPACE):
         self.namespace = namespace
+        config = os.environ.get("KUBECONFIG", "")
+        self.api = Api.of(Path(config)) if config and os.pathsep not in config else None
 
     def run(self, *args: str, stdin: str | None = None, seconds: float = 60) -> str:
         done = subprocess.run(
@@ -60,10 +64,14 @@ class Kube:
 
     def get(self, kind: str, name: str) -> dict | None:
         """The object, or None where there is none."""
+        if self.api and kind in KINDS:
+            return self.api.get(kind, self.namespace, name)
         text = self.run("-n", self.namespace, "get", kind, name, "--ignore-not-found", "-o", "json")
         return json.loads(text) if text.strip() else None
 
     def list(self, kind: str, selector: str = "", namespace: str = "") -> list[dict]:
+        if self.api and kind in KINDS:
+            return self.api.list(kind, namespace or self.namespace, selector)
         more = ["-l", selector] if selector else []
         return json.loads(self.run("-n", namespace or self.namespace, "get", kind, *more, "-o", "json"))["items"]
 
