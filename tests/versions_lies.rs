@@ -9,7 +9,7 @@ use std::time::Duration;
 use fake_milvus::site::{Site, Version, done, refused, same, schema};
 use fake_milvus::world::Lies;
 use milvus_backup_operator::engine::progress::Counters;
-use milvus_backup_operator::engine::task::{Run, TASK_VERSION, Task, Work};
+use milvus_backup_operator::engine::task::{Pattern, Run, TASK_VERSION, Task, Work};
 use milvus_backup_operator::exit::Class;
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,17 @@ async fn a_failed_import_starts_its_collection_over(#[case] version: Version) {
     let site = lying(version, lies).await;
     done(&site.restore().await);
     restored_whole(&site).await;
+}
+
+#[tokio::test]
+async fn imports_that_stand_in_line_behind_a_lost_one_are_not_waited_for() {
+    let failing_imports = vec!["the server restarted, and nobody works on it"];
+    let site = lying((2, 3, 5), Lies { failing_imports, failed_import_blocks: true, ..Lies::default() }).await;
+    let mut task = site.restore_task();
+    task.selection.include = vec![Pattern { database: "shop".into(), collections: vec!["docs".into()] }];
+    let report = tokio::time::timeout(Duration::from_secs(60), site.run(Work::Restore(Box::new(task)), 1)).await;
+    done(&report.expect("the restore waits for imports that nobody will ever work on"));
+    same(&site.target.rows("shop", "docs").await, &site.source.rows("shop", "docs").await);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from program import Program, Run
-from servers import HOST
+from servers import HOST, S3
 
 SUFFIX = "_again"  # of restored collections
 LIMIT = 1800  # seconds for one run; the Go tool needs 323 for a restore of 160 small segments
@@ -112,10 +112,14 @@ class Peer:
     name = "go"
     prefix = "backup/of-peer"
 
-    def __init__(self, binary: Path, ours: Ours, management: str):
-        self.binary, self.directory = binary, ours.directory / "peer"
+    def __init__(self, binary: Path, ours: Ours, management: str, to: S3 | None = None, bucket: str = ""):
+        """With `to`, its backups are in a bucket of another server, which it streams to."""
+        self.binary, self.ours, self.management = binary, ours, management
+        self.directory = ours.directory / ("peer-elsewhere" if to else "peer")
         self.directory.mkdir(parents=True)
         host, _, port = ours.s3.endpoint.removeprefix("http://").partition(":")
+        other, to_bucket = to or ours.s3, bucket or ours.bucket
+        to_host, _, to_port = other.endpoint.removeprefix("http://").partition(":")
         (self.directory / "backup.yaml").write_text(
             f"""
 log: {{level: info, console: false, file: {{filename: {self.directory}/backup.log}}}}
@@ -130,17 +134,21 @@ minio:
   bucketName: {ours.bucket}
   rootPath: {ours.root}
   backupStorageType: minio
-  backupAddress: {host}
-  backupPort: {port}
-  backupAccessKeyID: {ours.s3.key}
-  backupSecretAccessKey: {ours.s3.secret}
+  backupAddress: {to_host}
+  backupPort: {to_port}
+  backupAccessKeyID: {other.key}
+  backupSecretAccessKey: {other.secret}
   backupUseSSL: false
-  backupBucketName: {ours.bucket}
+  backupBucketName: {to_bucket}
   backupRootPath: {self.prefix}
-  crossStorage: false
+  crossStorage: {str(bool(to)).lower()}
 backup: {{gcPause: {{enable: true, address: "{management}"}}}}
 """
         )
+
+    def into(self, to: S3, bucket: str) -> "Peer":
+        """The same program, whose backups are elsewhere."""
+        return Peer(self.binary, self.ours, self.management, to, bucket)
 
     def backup(self, database: str, artifact: str) -> Took:
         return self.run("create", "-n", artifact, "--filter", f"{database}.*")

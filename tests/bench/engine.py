@@ -35,6 +35,7 @@ from program import PREFIX  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from pymilvus import MilvusException, connections  # noqa: E402
 from servers import HOST, S3, Environment, Milvus  # noqa: E402
+from streaming import Stream  # noqa: E402
 
 BARE = "backup/of-bare"
 PAUSE = 0.5  # seconds between runs: what the one before made is deleted in the store's own time
@@ -48,6 +49,8 @@ TARGETS = {
     "large": {"speed": 0.9, "faster": 1.0, "restore": 1.0},
 }
 MEMORY_MIB, BINARY_MB, REQUESTS, AGAIN_PERCENT = 64, 32, 1.02, 5
+# between two stores: times the Go tool's speed, MiB, rounds (each leaves its bytes on the disk of the second server)
+STREAMING, STREAMING_MIB, STREAMING_ROUNDS = 4.0, 100, 3
 
 
 def say(text: str) -> None:
@@ -84,6 +87,8 @@ class Bench:
         self.backups(data, objects, concurrency)
         if data.name == "many":
             self.requests(data)
+        if data.name == "large":
+            self.streamed(data, objects)
         self.resumed(data, objects)
         self.restored(data)
         for prefix in (PREFIX, Peer.prefix):
@@ -186,6 +191,29 @@ class Bench:
             say(f"{data.name}: requests for {objects} objects: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
         finally:
             proxy.close()
+
+    def streamed(self, data: DataSet, objects: dict[str, int]) -> None:
+        """Into a second S3 server, for which no copy within one server helps: by the bare loop, and by our engine."""
+        self.milvus.environment.call("extra", "s3")
+        other = S3(*(os.environ[f"EXTRA_S3_{name}"] for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY")))
+        bucket, megabytes = os.environ["EXTRA_S3_BUCKET"], sum(objects.values()) / 1e6
+        stream, elsewhere = Stream(self.s3, self.bucket, other, bucket), self.ours.store(bucket=bucket, s3=other)
+        peer = self.peer and self.peer.into(other, bucket)
+        bare, ours, peers = [], [], []
+        for number in range(min(self.runs, STREAMING_ROUNDS)):
+            bare.append(min(stream.run(objects, BARE, concurrency) for concurrency in (2, 4)))
+            took = self.ours.backup(data.database, f"{data.name}_elsewhere_{number}", destination=elsewhere)
+            self.whole(data, objects, took)
+            ours.append(took)
+            if peer:
+                peers.append(peer.backup(data.database, f"{data.name}_elsewhere_{number}"))
+            for key in other.keys(bucket):
+                other.delete(bucket, key)
+        copying = [took.stages.get("CopyingData", 0.0) for took in ours]
+        self.figure(f"{data.name}: backup to another server", ours, peers, bare).faster_than_peer(STREAMING)
+        self.figures.append(Figure(f"{data.name}: of that, streaming", "MB/s", [megabytes / seconds for seconds in copying]))
+        self.figures.append(Figure(f"{data.name}: bare loop, streaming", "MB/s", [megabytes / seconds for seconds in bare]))
+        self.figures.append(Figure("memory: streaming", "MiB", [took.mib for took in ours]).below(STREAMING_MIB))
 
     def resumed(self, data: DataSet, objects: dict[str, int]) -> None:
         """Killed with SIGKILL once half of the bytes are there, then started again: what the store was asked for twice."""

@@ -16,7 +16,7 @@ use milvus_backup_operator::milvus::proto::schema::{self, CollectionSchema, Fiel
 use prost::Message;
 use tokio::sync::Mutex;
 
-use super::world::{Refused, World, take};
+use super::world::{Job, Refused, World, take};
 
 /// gRPC statuses used.
 const UNIMPLEMENTED: u32 = 12;
@@ -428,6 +428,11 @@ async fn importing(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
 
 fn task(world: &mut World, id: i64, polled: bool) -> wire::GetImportStateResponse {
     let pair = |key: &str, value: &str| KeyValuePair { key: key.into(), value: value.into() };
+    let stuck = |world: &World, id| {
+        let blocks = |job: &&Job| job.failed.is_some() && job.collection == world.jobs[&id].collection && job.id != id;
+        world.lies.failed_import_blocks && world.jobs.values().any(|job| blocks(&job))
+    };
+    let waits = world.jobs.contains_key(&id) && stuck(world, id);
     let Some(job) = world.jobs.get_mut(&id) else {
         let status = refusal(world, (2100, format!("import job does not exist, jobID={id}: importing data failed")));
         return wire::GetImportStateResponse { status: Some(status), ..Default::default() };
@@ -441,7 +446,9 @@ fn task(world: &mut World, id: i64, polled: bool) -> wire::GetImportStateRespons
         state: wire::ImportState::ImportCompleted.into(),
         ..Default::default()
     };
-    if job.polls < 2 {
+    if waits && job.failed.is_none() {
+        answer.state = wire::ImportState::ImportPending.into();
+    } else if job.polls < 2 {
         answer.state = wire::ImportState::ImportStarted.into();
     } else if let Some(reason) = &job.failed {
         // Servers up to 2.3 clean up within minutes and then answer 7 (milvus-backup.md 12.4).

@@ -108,6 +108,9 @@ pub struct Lies {
     pub empty_delete_imports: u32,
     /// Imports that fail with this reason.
     pub failing_imports: Vec<&'static str>,
+    /// A failed import keeps all others of its collection waiting until that is dropped: the data node of a restarted 2.3.5
+    /// is told again and again to flush a segment it does not know, and takes no other task.
+    pub failed_import_blocks: bool,
     /// Import jobs that are forgotten as soon as they are asked for (a restart).
     pub forgotten_jobs: u32,
     /// Answers to the creation of an import that never arrive, although the job is made.

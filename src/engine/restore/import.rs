@@ -4,6 +4,7 @@
 //! because the same data imported twice doubles its rows without a word (real-milvus.md 4). Where the server cannot tell, the
 //! collection is made anew.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -51,6 +52,9 @@ pub struct Request<'a> {
     pub bytes: u64,
     /// Objects, for progress.
     pub objects: u64,
+    /// Set once another job of the collection is lost. The collection is made anew then, so that nothing more is asked for
+    /// or waited for: jobs that stand in line behind a lost one may never come to their turn.
+    pub given_up: &'a AtomicBool,
 }
 
 impl Request<'_> {
@@ -106,6 +110,7 @@ pub async fn carry(
             },
             Sought::Unknown => return Ok(lost()),
         },
+        None if request.given_up.load(Ordering::Relaxed) => return Ok(given_up()),
         None => {
             ledger.job(request.name, &request.identity, Job::Intended).await?;
             match start(milvus, ledger, request, counters).await? {
@@ -121,6 +126,10 @@ pub async fn carry(
         ledger.job(request.name, &request.identity, Job::Done { rows }).await?;
     }
     Ok(ended)
+}
+
+fn given_up() -> Ended {
+    Ended::Failed("another import of the collection was lost".to_owned())
 }
 
 fn lost() -> Ended {
@@ -144,6 +153,9 @@ async fn start(
         options: request.options.clone(),
     };
     loop {
+        if request.given_up.load(Ordering::Relaxed) {
+            return Ok(Err(given_up()));
+        }
         if request.route == Route::Partitions {
             settle(milvus).await;
         }
@@ -277,6 +289,9 @@ async fn wait(milvus: &Milvus, request: &Request<'_>, task: i64, counters: &Coun
             Err(error) => return Err(error.into()),
         };
         unanswered = None;
+        if request.given_up.load(Ordering::Relaxed) {
+            return Ok(given_up());
+        }
         if state.state.is_failed() {
             return Ok(Ended::Failed(state.failed_reason.unwrap_or_else(|| "no reason given".to_owned())));
         }
