@@ -301,7 +301,8 @@ impl Inspected {
         let mut segments: BTreeMap<i64, BTreeMap<i64, (u64, &str)>> = BTreeMap::new();
         for (key, path, rows) in &self.rows {
             if let Some(field) = key.field {
-                segments.entry(key.segment).or_default().entry(field).or_insert((0, path)).0 += rows;
+                let (sum, _) = segments.entry(key.segment).or_default().entry(field).or_insert((0, path));
+                *sum = sum.saturating_add(*rows);
             }
         }
         let mut uneven = Vec::new();

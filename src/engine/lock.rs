@@ -136,8 +136,32 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<(Holder, String)>, 
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::storage::memory::MemoryService;
+
+    proptest! {
+        #[test]
+        fn a_lock_that_is_none_is_refused_by_its_key_and_any_other_is_judged(
+            at in any::<prop::sample::Index>(), with in "[-0-9a-zA-Z\"{}:,.]{0,6}", cut in any::<bool>(),
+        ) {
+            let mut text = serde_json::to_string(&Holder { uid: "u".into(), attempt: 3 }).unwrap();
+            let at = at.index(text.len());
+            if cut { text.truncate(at) } else { text.replace_range(at..(at + with.len()).min(text.len()), &with) }
+            let store = MemoryService::new("test").bucket("b");
+            let run = run("u", 3);
+            let taken = async {
+                store.put("x/lock.json", Bytes::from(text)).await.unwrap();
+                take(&store, "x/lock.json".into(), "nightly", &run).await.map(drop)
+            };
+            match taken.now_or_never().unwrap() {
+                Ok(()) | Err(EngineError::Rejected(_) | EngineError::LostLock { newer: 4.., .. }) => {}
+                Err(error) => prop_assert_eq!(error.to_string(), "x/lock.json is not a lock of this program"),
+            }
+        }
+    }
 
     fn run(uid: &str, attempt: u32) -> Run {
         Run { uid: uid.into(), namespace: String::new(), name: String::new(), attempt }

@@ -78,7 +78,7 @@ pub fn join_levels(
     for mut partition in partitions.infos {
         partition.segment_backups =
             by_partition.remove(&(partition.collection_id, partition.partition_id)).unwrap_or_default();
-        partition.size = partition.segment_backups.iter().map(|segment| segment.size).sum();
+        partition.size = sum(partition.segment_backups.iter().map(|segment| segment.size));
         by_collection.entry(partition.collection_id).or_default().push(partition);
     }
     if let Some(segment) = by_partition.into_values().flatten().next() {
@@ -89,7 +89,7 @@ pub fn join_levels(
         collection.partition_backups = by_collection.remove(&collection.collection_id).unwrap_or_default();
         let l0 = l0_by_collection.remove(&collection.collection_id).unwrap_or_default();
         collection.l0_segments.extend(l0);
-        collection.size = collection.segments().map(|segment| segment.size).sum();
+        collection.size = sum(collection.segments().map(|segment| segment.size));
     }
     if let Some(collection) = by_collection.into_keys().chain(l0_by_collection.into_keys()).min() {
         return Err(ManifestError::Value {
@@ -98,7 +98,7 @@ pub fn join_levels(
             cause: "collection_meta.json does not list it".to_owned(),
         });
     }
-    info.size = info.collection_backups.iter().map(|collection| collection.size).sum();
+    info.size = sum(info.collection_backups.iter().map(|collection| collection.size));
     accept(info)
 }
 
@@ -146,11 +146,37 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
+/// Of numbers that nobody has judged yet.
+fn sum(numbers: impl Iterator<Item = i64>) -> i64 {
+    numbers.fold(0, i64::saturating_add)
+}
+
+/// Sizes and rows that can be added up in any order by all who read on.
+fn countable(info: &BackupInfo) -> Result<(), ManifestError> {
+    let too_many = |what| {
+        let cause = "those of its segments add up to more than 64 bits hold".to_owned();
+        Err(ManifestError::Value { object: format!("backup {}", info.name), what, cause })
+    };
+    let (mut sizes, mut rows) = (Some(0_i64), Some(0_i64));
+    let add = |sum: Option<i64>, number: i64| sum?.checked_add(number.checked_abs()?);
+    for segment in info.segments() {
+        rows = add(rows, segment.num_of_rows);
+        sizes = add(sizes, segment.size);
+    }
+    for (sum, what) in [(sizes, "size"), (rows, "number of rows")] {
+        if sum.is_none() {
+            return too_many(what);
+        }
+    }
+    Ok(())
+}
+
 /// What holds for every reader of metadata.
 fn accept(mut info: BackupInfo) -> Result<BackupInfo, ManifestError> {
     let Some(format) = info.format() else {
         return Err(ManifestError::UnknownFormat { name: info.name, found: info.format });
     };
+    countable(&info)?;
     for collection in &mut info.collection_backups {
         if collection.db_name.is_empty() {
             collection.db_name = DEFAULT_DATABASE.to_owned();

@@ -28,6 +28,8 @@ use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
 /// The most objects one listing answers and one batch deletion takes.
 pub(super) const PAGE: usize = 1000;
 const LIST: &str = "list objects";
+/// Room made for an object whose size nobody knows but by what the service announces; more comes with the bytes.
+const RESERVED: u64 = 64 << 20;
 /// Deletions sent at a time where the service knows no batches.
 const SINGLE_DELETIONS: usize = 16;
 /// What of a copy source stays as it is; everything else is percent-encoded. The service decodes it once.
@@ -137,7 +139,7 @@ impl S3Store {
         buffer: &mut BytesMut,
     ) -> Result<(), Failure> {
         let announced = announced.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
-        let room = announced.min(at_most.unwrap_or(u64::MAX).saturating_sub(buffer.len() as u64));
+        let room = announced.min(at_most.unwrap_or(RESERVED).saturating_sub(buffer.len() as u64));
         buffer.reserve(usize::try_from(room).unwrap_or(0));
         let limit = self.policy.control_limit;
         loop {

@@ -10,6 +10,13 @@ use super::thrift::{Cause, Thrift};
 /// floats are 128 MiB.
 pub(super) const PAGE_LIMIT: usize = 256 * 1024 * 1024;
 
+/// Most pages of one column of a row group. Each takes some bytes in the file and 100 here; Milvus cuts them at 1 MiB.
+const PAGES_LIMIT: usize = 1 << 18;
+
+/// Most bytes all pages of a file unpack to. Milvus cuts log files at 64 MiB and segments at some GiB; zeros pack so well that
+/// a small file could keep a reader busy for hours.
+const UNPACKED_LIMIT: u64 = 32 << 30;
+
 /// log2 of the largest back-reference of a compressed page: 128 MiB, zstd's own default.
 const WINDOW_LOG: u32 = 27;
 
@@ -41,10 +48,26 @@ pub(super) struct Page<'a> {
     pub(super) at: u64,
 }
 
+/// That the pages of these columns do not unpack to more than a file can hold; unpacks none.
+pub(super) fn bounded<'c>(file: &ParquetFile<'_>, chunks: impl Iterator<Item = &'c Chunk>) -> Result<(), BinlogError> {
+    let mut unpacked = 0_u64;
+    for chunk in chunks {
+        for page in pages(file, chunk)? {
+            unpacked = unpacked.saturating_add(page.unpacked_size as u64);
+            if unpacked > UNPACKED_LIMIT {
+                return Err(page.damaged(format!("the file unpacks to more than {UNPACKED_LIMIT} bytes")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Proves every page of a file and answers its rows.
 pub(super) fn prove(file: &ParquetFile<'_>) -> Result<u64, BinlogError> {
     let mut scratch = vec![0; 64 * 1024];
-    for chunk in file.row_groups.iter().flat_map(|group| &group.chunks) {
+    let chunks = || file.row_groups.iter().flat_map(|group| &group.chunks);
+    bounded(file, chunks())?;
+    for chunk in chunks() {
         for page in pages(file, chunk)? {
             page.prove(&mut scratch)?;
         }
@@ -68,6 +91,9 @@ pub(super) fn pages<'a>(file: &ParquetFile<'a>, chunk: &Chunk) -> Result<Vec<Pag
             }
             PageKind::Dictionary => {}
             _ => values = values.saturating_add(page.values),
+        }
+        if pages.len() == PAGES_LIMIT {
+            return Err(damaged(at, format!("the column has more than {PAGES_LIMIT} pages")));
         }
         pages.push(page);
     }

@@ -8,6 +8,8 @@ use super::thrift::{Cause, Thrift};
 
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 const TAIL: usize = 8;
+/// Most elements of a schema; Milvus has at most some hundred fields. One takes a byte in the file and 50 here.
+const ELEMENTS_LIMIT: usize = 1 << 14;
 
 /// Physical types.
 const BOOLEAN: u64 = 0;
@@ -132,6 +134,9 @@ impl Footer {
         thrift.structure(|thrift, id, kind| {
             match id {
                 2 => thrift.structures(kind, |thrift| {
+                    if self.schema.len() == ELEMENTS_LIMIT {
+                        return Err(format!("the schema has more than {ELEMENTS_LIMIT} elements"));
+                    }
                     let mut element = SchemaElement::default();
                     thrift.structure(|thrift, id, kind| {
                         match id {
@@ -182,7 +187,7 @@ impl Footer {
         let columns = leaves(&self.schema)?;
         let (file_rows, mut row_groups) = (needed(self.rows)?, needed(self.row_groups)?);
         let mut places = self.places.into_iter();
-        let mut rows = 0_u64;
+        let (mut rows, mut unclaimed) = (0_u64, footer_start);
         for group in &mut row_groups {
             if group.chunks.len() != columns.len() {
                 return Err(format!("a row group has {} columns, the schema {}", group.chunks.len(), columns.len()));
@@ -200,6 +205,10 @@ impl Footer {
                 (chunk.start, chunk.end) = bounds
                     .filter(|(start, end)| *start >= MAGIC.len() && *end <= footer_start)
                     .ok_or_else(|| format!("a column lies at {start} with {} bytes, outside the file", place.size))?;
+                // Else a small file of many row groups that all name the same pages would be unpacked again and again.
+                unclaimed = unclaimed
+                    .checked_sub(chunk.end - chunk.start)
+                    .ok_or_else(|| "its columns are longer than the file: some of them overlap".to_owned())?;
             }
         }
         if rows != file_rows {

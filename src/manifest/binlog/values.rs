@@ -3,7 +3,7 @@
 //! Encodings read: plain, dictionary, and delta-packed integers. Source: the Parquet format's encodings page.
 
 use super::BinlogError;
-use super::pages::{Page, PageKind, pages};
+use super::pages::{Page, PageKind, bounded, pages};
 use super::parquet_file::{BYTE_ARRAY, INT64, ParquetFile};
 use super::thrift::Cause;
 
@@ -110,7 +110,9 @@ pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, Bin
     }
     let unread = || BinlogError::Unsupported { what: format!("Parquet type {} for keys or timestamps", column.kind) };
     let mut values = Values::empty(column.kind).ok_or_else(unread)?;
-    for chunk in file.row_groups.iter().filter_map(|group| group.chunks.get(index)) {
+    let chunks = || file.row_groups.iter().filter_map(|group| group.chunks.get(index));
+    bounded(file, chunks())?;
+    for chunk in chunks() {
         let mut dictionary = None;
         for page in pages(file, chunk)? {
             let bytes = page.unpack()?;
