@@ -195,7 +195,7 @@ pub fn is_digest(etag: &str) -> bool {
     etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Compares copies with a listing of the destination, in ascending order of keys as `list_all` gives it; answers those
+/// Compares copies by size and tag with a listing of the destination, in ascending order of keys as `list_all` gives it; answers those
 /// that are missing or differ.
 pub fn missing<'c>(copies: &'c [Copy], listed: &[ObjectMeta]) -> Vec<&'c Copy> {
     let there = |copy: &Copy| {
@@ -203,11 +203,6 @@ pub fn missing<'c>(copies: &'c [Copy], listed: &[ObjectMeta]) -> Vec<&'c Copy> {
         at.ok().and_then(|at| listed.get(at)).is_some_and(|object| same(&copy.source, object))
     };
     copies.iter().filter(|copy| !there(copy)).collect()
-}
-
-/// The keys of what is [`missing`].
-pub fn differing(copies: &[Copy], listed: &[ObjectMeta]) -> Vec<String> {
-    missing(copies, listed).into_iter().map(|copy| copy.to.clone()).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
@@ -52,6 +53,10 @@ async fn copy(
 ) -> Result<u64, EngineError> {
     let counters = Counters::default();
     Copier::new(limits, &counters).all(source, destination, copies.to_vec(), &counters, &Open).await
+}
+
+fn differing(copies: &[Copy], listed: &[ObjectMeta]) -> Vec<String> {
+    missing(copies, listed).into_iter().map(|copy| copy.to.clone()).collect()
 }
 
 #[test]
@@ -259,4 +264,78 @@ async fn an_object_that_is_replaced_while_it_is_copied_is_no_copy_of_two() {
     let error = copy(&changing, &target, &copies, &Limits::default()).await.unwrap_err();
     assert!(matches!(error, EngineError::Store(StoreError::Replaced { .. })), "{error}");
     assert_eq!((list_all(&target, "").await.unwrap(), target.uploads("").await.unwrap()), (vec![], vec![]));
+}
+
+/// What is found of a copy when a run is resumed.
+#[derive(Debug, Clone, Copy)]
+enum There {
+    Right,
+    InParts,
+    Shorter,
+    Other,
+    Nothing,
+}
+
+fn any_there() -> impl Strategy<Value = There> {
+    use There::*;
+    prop_oneof![Just(Right), Just(InParts), Just(Shorter), Just(Other), Just(Nothing)]
+}
+
+proptest! {
+    #[test]
+    fn a_resumed_run_copies_what_is_missing_cut_or_other_and_nothing_twice(
+        there in proptest::collection::vec(any_there(), 0..60), strays in 0..5_usize,
+    ) {
+        let copy = |at: usize| Copy { source: object(&format!("in/{at:03}"), 10, &format!("{at:032x}")), to: format!("out/{at:03}") };
+        let copies: Vec<Copy> = (0..there.len()).map(copy).collect();
+        let mut listed: Vec<ObjectMeta> = copies
+            .iter()
+            .zip(&there)
+            .filter_map(|(copy, there)| match there {
+                There::Right => Some(object(&copy.to, 10, &copy.source.etag)),
+                There::InParts => Some(object(&copy.to, 10, "0123-2")),
+                There::Shorter => Some(object(&copy.to, 9, &copy.source.etag)),
+                There::Other => Some(object(&copy.to, 10, &"f".repeat(32))),
+                There::Nothing => None,
+            })
+            .chain((0..strays).map(|stray| object(&format!("out/stray{stray}"), 10, "")))
+            .collect();
+        listed.sort_by(|one, other| one.key.cmp(&other.key));
+        let todo = differing(&copies, &listed);
+        let wanted: Vec<String> = copies
+            .iter()
+            .zip(&there)
+            .filter(|(_, there)| !matches!(there, There::Right | There::InParts))
+            .map(|(copy, _)| copy.to.clone())
+            .collect();
+        prop_assert_eq!(&todo, &wanted);
+        // When these have arrived, nothing is left to do.
+        listed.retain(|object| !todo.contains(&object.key));
+        listed.extend(copies.iter().filter(|copy| todo.contains(&copy.to)).map(|copy| object(&copy.to, 10, &copy.source.etag)));
+        listed.sort_by(|one, other| one.key.cmp(&other.key));
+        prop_assert_eq!(differing(&copies, &listed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn whatever_the_stores_say_there_are_never_more_copies_at_once_than_the_bound(
+        most in 1..200_usize, events in proptest::collection::vec((any::<bool>(), 0..3_u64, any::<bool>()), 0..300),
+    ) {
+        let mut course = Course::new(most, 0);
+        let (mut admitted, mut throttled, mut failed) = (course.window.admit(), 0, 0);
+        for (good, more, fresh) in events {
+            if fresh {
+                admitted = course.window.admit();
+            }
+            throttled += more;
+            if good {
+                course.arrived(admitted, throttled);
+                failed = 0;
+            } else {
+                failed += 1;
+                // Never before so many cuts, each of which takes a failure.
+                prop_assert!(course.failed(admitted, throttled) == Verdict::Again || failed > CUTS);
+            }
+            prop_assert!((1..=most).contains(&course.window.size()));
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod restore;
 mod schema;
 pub mod secret;
 pub mod select;
+mod tags;
 pub mod task;
 
 use error::{EngineError, bounded};

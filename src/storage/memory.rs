@@ -1,6 +1,7 @@
 //! Buckets in memory, for tests: behaves as a good S3 service does, without a network.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -16,6 +17,8 @@ const PAGE: usize = 1000;
 pub struct MemoryService {
     name: String,
     buckets: Arc<Mutex<BTreeMap<String, Bucket>>>,
+    /// Where tags are no digests: counts what was written.
+    opaque: Option<Arc<AtomicU64>>,
 }
 
 /// A bucket of a [`MemoryService`].
@@ -50,6 +53,12 @@ impl Object {
         Object { etag: hex(&Md5::digest(&body)), body }
     }
 
+    /// With a tag that looks like a digest and is none, another one for each write.
+    fn sealed(body: Bytes, write: u64) -> Object {
+        let sealed = Md5::new().chain_update(write.to_le_bytes()).chain_update(&body);
+        Object { etag: hex(&sealed.finalize()), body }
+    }
+
     fn is(&self, etag: Option<&str>, key: &str, place: &Place) -> Result<(), StoreError> {
         match etag {
             Some(etag) if etag != self.etag => Err(StoreError::Replaced { key: key.into(), place: place.to_string() }),
@@ -61,7 +70,20 @@ impl Object {
 impl MemoryService {
     /// A service without buckets. Two services of one name still share nothing.
     pub fn new(name: &str) -> MemoryService {
-        MemoryService { name: name.into(), buckets: Arc::default() }
+        MemoryService { name: name.into(), buckets: Arc::default(), opaque: None }
+    }
+
+    /// The same service as one that encrypts with keys of its own (SSE-KMS) tags what is written from now on: 32 hexadecimal
+    /// digits that are no digest of the content, so that a copy has another tag than its source.
+    pub fn with_opaque_tags(self) -> MemoryService {
+        MemoryService { opaque: Some(Arc::default()), ..self }
+    }
+
+    fn object_of(&self, body: Bytes) -> Object {
+        match &self.opaque {
+            None => Object::new(body),
+            Some(writes) => Object::sealed(body, writes.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     /// Opens a bucket, made where it is missing.
@@ -112,7 +134,7 @@ impl MemoryStore {
     }
 
     fn write_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError> {
-        let part = Object::new(body);
+        let part = self.service.object_of(body);
         let etag = part.etag.clone();
         self.with(|bucket| {
             let unfinished = bucket.uploads.get_mut(&upload.id).filter(|unfinished| unfinished.key == upload.key);
@@ -170,11 +192,11 @@ impl Store for MemoryStore {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {
-        self.write(key, Object::new(body))
+        self.write(key, self.service.object_of(body))
     }
 
     async fn put_if(&self, key: &str, body: Bytes, condition: Condition) -> Result<Written, StoreError> {
-        let object = Object::new(body);
+        let object = self.service.object_of(body);
         self.with(|bucket| {
             let present = bucket.objects.get(key);
             let holds = match &condition {
@@ -192,7 +214,7 @@ impl Store for MemoryStore {
 
     async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError> {
         let object = self.service.read(from)?;
-        self.write(to, Object::new(object.body))
+        self.write(to, self.service.object_of(object.body))
     }
 
     async fn begin_upload(&self, key: &str) -> Result<String, StoreError> {
@@ -291,6 +313,27 @@ mod tests {
         let (service, other) = (MemoryService::new("one"), MemoryService::new("two"));
         let fixture = Fixture {
             store: &service.bucket("first"),
+            twin: &service.bucket("second"),
+            foreign: &other.bucket("first"),
+            absent: Some(&service.absent_bucket("nowhere")),
+            prefix: "contract".into(),
+            smallest_part: 16,
+        };
+        if let Err(broken) = contract::prove(&fixture, &[]).await {
+            panic!("{broken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tags_that_are_no_digests_differ_from_copy_to_copy_and_keep_every_other_promise() {
+        let (service, other) = (MemoryService::new("one").with_opaque_tags(), MemoryService::new("two"));
+        let store = service.bucket("first");
+        let etag = store.put("a", Bytes::from_static(b"x")).await.unwrap();
+        let from = ObjectRef { bucket: "first".into(), key: "a".into(), etag: None };
+        let copied = store.copy(&from, "b").await.unwrap();
+        assert!(etag.len() == 32 && copied.len() == 32 && etag != copied);
+        let fixture = Fixture {
+            store: &store,
             twin: &service.bucket("second"),
             foreign: &other.bucket("first"),
             absent: Some(&service.absent_bucket("nowhere")),

@@ -25,7 +25,7 @@ use super::patience::patient;
 use super::progress::Counters;
 use super::select::{Name, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
-use super::{access, connect, lock, preflight};
+use super::{access, connect, lock, preflight, tags};
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair, ObjectRecord};
@@ -129,7 +129,7 @@ impl Backup<'_> {
         let Split { collections, copies, failed } = self.split(planned)?;
         let copied_bytes = self.copy(&copies, &lock).await?;
         self.counters.enter(Stage::Verifying);
-        let records = verify::artifact(&self.artifact, &copies, self.task.verify).await?;
+        let records = verify::artifact(&self.artifact, self.source.as_ref(), &copies, self.task.verify).await?;
         self.counters.enter(Stage::Finalizing);
         let mut info = self.info(collections, flushed.cluster).await?;
         if self.task.rbac {
@@ -272,7 +272,7 @@ impl Backup<'_> {
         self.counters.plan(self.counters.read(Timestamp::UNIX_EPOCH).collections_total, copies.len() as u64, bytes);
         self.counters.enter(Stage::CopyingData);
         let there = list_all(self.artifact.store(), &self.artifact.keys.binlogs()).await?;
-        let todo = copy::missing(copies, &there);
+        let todo = tags::missing(self.source.as_ref(), self.artifact.store(), copies, &there).await?;
         let left: u64 = todo.iter().map(|copy| copy.source.size).sum();
         self.counters.objects((copies.len() - todo.len()) as u64, bytes - left);
         tracing::info!(objects = copies.len(), copy = todo.len(), bytes = left, "planned");

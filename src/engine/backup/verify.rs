@@ -1,11 +1,12 @@
 //! Proves the copies and writes down what each object is.
 
 use crate::engine::artifact::Artifact;
-use crate::engine::copy::{Copy, differing};
+use crate::engine::copy::Copy;
 use crate::engine::error::{EngineError, named};
+use crate::engine::tags;
 use crate::engine::task::VerifyBackup;
 use crate::manifest::ObjectRecord;
-use crate::storage::list_all;
+use crate::storage::{Store, list_all};
 
 /// Compares the artifact with the source listing by one listing; with `Checksum` also reads every object.
 ///
@@ -13,12 +14,13 @@ use crate::storage::list_all;
 /// [`EngineError::Damaged`] naming the objects that are not what was listed.
 pub async fn artifact(
     artifact: &Artifact,
+    source: &dyn Store,
     copies: &[Copy],
     level: VerifyBackup,
 ) -> Result<Vec<ObjectRecord>, EngineError> {
     let listed = list_all(artifact.store(), &artifact.keys.binlogs()).await?;
     if level != VerifyBackup::None {
-        let wrong = differing(copies, &listed);
+        let wrong = tags::differing(source, artifact.store(), copies, &listed).await?;
         if !wrong.is_empty() {
             return Err(EngineError::Damaged(format!(
                 "{} copies are not what was listed in Milvus' bucket: {}",

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::plan::Item;
 use crate::engine::artifact::Artifact;
-use crate::engine::copy::{self, Copier, Copy};
+use crate::engine::copy::{Copier, Copy};
 use crate::engine::error::{EngineError, named};
 use crate::engine::lock::Fence;
 use crate::engine::progress::Counters;
+use crate::engine::tags;
 use crate::storage::{Store, delete_prefix, list_all, sweep_uploads};
 
 /// Parent of all staged copies: outside Milvus' rootPath, where its garbage collection would take them.
@@ -54,12 +55,13 @@ pub async fn stage(
         }
     }
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
-    let todo = copy::missing(&copies, &there).into_iter().cloned();
+    let missing = tags::missing(artifact.store(), origin.store.as_ref(), &copies, &there).await?;
+    let todo = missing.into_iter().cloned();
     // Imports are what counts as progress of a restore; staged bytes are on the way there.
     let uncounted = Counters::default();
     let moved = copier.all(artifact.store(), origin.store.as_ref(), todo, &uncounted, fence).await?;
     let there = list_all(origin.store.as_ref(), &origin.prefix).await?;
-    let wrong = copy::differing(&copies, &there);
+    let wrong = tags::differing(artifact.store(), origin.store.as_ref(), &copies, &there).await?;
     if !wrong.is_empty() {
         return Err(EngineError::Damaged(format!("staged copies are not what was copied: {}", named(&wrong, 5))));
     }
