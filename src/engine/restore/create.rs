@@ -146,6 +146,17 @@ fn properties(info: &CollectionBackupInfo) -> Vec<(String, String)> {
     source.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect()
 }
 
+/// Whether there is a collection, or an alias, of this name.
+///
+/// # Errors
+/// The server's.
+pub async fn exists(milvus: &Milvus, target: &Name) -> Result<bool, EngineError> {
+    if !patient(|| milvus.list_databases()).await?.contains(&target.database) {
+        return Ok(false);
+    }
+    Ok(patient(|| milvus.describe_collection(&target.database, &target.collection)).await?.is_some())
+}
+
 /// Drops a collection with its aliases, which the server would otherwise refuse. A name that is an alias of another
 /// collection is left alone.
 ///

@@ -95,8 +95,9 @@ impl Entry {
         started.chain(self.abandoned.iter().copied()).collect()
     }
 
-    /// Forgets all jobs of the collection, which has been dropped.
-    pub fn abandon(&mut self) {
+    /// Begins again with the collection, which has been dropped, and forgets its jobs.
+    pub fn make_anew(&mut self) {
+        self.step = Step::Creating;
         self.abandoned = self.job_ids();
         self.imports.clear();
     }
@@ -283,8 +284,37 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::storage::memory::MemoryService;
+
+    proptest! {
+        #[test]
+        fn a_ledger_that_is_none_is_refused_by_its_key_and_any_other_is_read(
+            at in any::<prop::sample::Index>(), with in "[-0-9a-zA-Z\"{}\\[\\]:,.]{0,6}", cut in any::<bool>(),
+        ) {
+            let mut record = Record { version: VERSION, uid: "u".into(), attempt: 1, ..Record::default() };
+            let entry = record.entry_mut(&Name::new("default", "docs"));
+            entry.imports = vec![Import { directory: "dir/".into(), job: Job::Started { task: 7 } }];
+            entry.abandoned = vec![5];
+            let mut text = serde_json::to_string(&record).unwrap();
+            let at = at.index(text.len());
+            if cut { text.truncate(at) } else { text.replace_range(at..(at + with.len()).min(text.len()), &with) }
+            let store = MemoryService::new("test").bucket("b");
+            let run = run(u32::MAX);
+            let opened = async {
+                store.put("x/ledger.json", Bytes::from(text)).await.unwrap();
+                match Ledger::open(&store, "x/ledger.json".into(), &run).await {
+                    Ok(ledger) => ledger.take().await.map(|()| String::new()).unwrap_or_else(|error| error.to_string()),
+                    Err(error) => error.to_string(),
+                }
+            };
+            let said = opened.now_or_never().unwrap();
+            prop_assert!(said.is_empty() || said.contains("x/ledger.json is not a ledger of this program"), "{said}");
+        }
+    }
 
     fn run(attempt: u32) -> Run {
         Run { uid: "u".into(), namespace: String::new(), name: String::new(), attempt }

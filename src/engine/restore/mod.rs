@@ -329,9 +329,15 @@ impl Restore<'_> {
 
     /// Makes the empty collection, unless an earlier attempt did.
     async fn prepare(&self, item: &Item) -> Result<(), EngineError> {
-        let step = self.ledger.entry(&item.target).await.map(|entry| entry.step);
+        let mut step = self.ledger.entry(&item.target).await.map(|entry| entry.step);
         self.counters.touched();
         match step {
+            // The clean-up of an attempt that gave up has dropped it; whoever lost the end of that attempt begins another one.
+            Some(Step::Created | Step::Imported) if !create::exists(self.milvus, &item.target).await? => {
+                tracing::info!(collection = %item.target, "an earlier attempt has dropped it, making it anew");
+                self.ledger.change(|record| record.entry_mut(&item.target).make_anew()).await?;
+                step = Some(Step::Creating);
+            }
             None if item.action == Action::Replace => {
                 self.ledger.step(&item.target, Step::Dropping).await?;
                 create::drop(self.milvus, &item.target).await?;
