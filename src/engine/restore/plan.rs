@@ -415,3 +415,7 @@ mod tests {
         assert_eq!(batches(&collection(), &keys, asked, &BTreeSet::from([3])).len(), 1);
     }
 }
+
+#[cfg(test)]
+#[path = "plan_properties.rs"]
+mod properties;
