@@ -13,6 +13,7 @@ mod rest;
 mod rpc;
 pub mod s3;
 pub mod site;
+pub mod weather;
 pub mod world;
 
 use std::collections::BTreeMap;

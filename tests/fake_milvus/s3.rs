@@ -1,33 +1,42 @@
-//! An S3 service on 127.0.0.1 over buckets in memory, which the test and the fake Milvus see from inside.
+//! An S3 service on 127.0.0.1 over buckets in memory, which the test and the fake Milvus see from inside. What happens to
+//! requests on their way is [`Weather`].
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use milvus_backup_operator::storage::memory::MemoryService;
-use milvus_backup_operator::storage::{Condition, ObjectRef, Store, StoreError, Written};
+use milvus_backup_operator::storage::{Condition, ObjectRef, Part, Store, StoreError, Upload, Written};
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
-/// The one login.
+use super::weather::{self, Weather};
+
+/// The first login, and another one for keys that were changed.
 pub const ACCESS_KEY: &str = "AKEXAMPLE";
 pub const SECRET_KEY: &str = "secret-example";
+pub const LATER_ACCESS_KEY: &str = "AKLATER";
+pub const LATER_SECRET_KEY: &str = "secret-of-later";
 
 /// Starts serving; answers `http://127.0.0.1:port`. Ends with the runtime of the test.
-pub async fn serve(buckets: MemoryService) -> String {
+pub async fn serve(buckets: MemoryService, weather: Weather) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let mut builder = S3ServiceBuilder::new(Buckets(buckets));
-    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    let mut logins = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
+    logins.register(LATER_ACCESS_KEY.into(), LATER_SECRET_KEY.into());
+    builder.set_auth(logins);
     let service = builder.build();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let service = service.clone();
+            let (service, weather) = (service.clone(), weather.clone());
+            let through = service_fn(move |request| weather::through(weather.clone(), service.clone(), request));
             tokio::spawn(async move {
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(TokioIo::new(socket), service).await;
+                let _ = server.serve_connection(TokioIo::new(socket), through).await;
             });
         }
     });
@@ -61,7 +70,10 @@ impl S3 for Buckets {
                 (body.slice(of.start as usize..of.end as usize), Some(text))
             }
         };
+        let listed = bucket.list_page(&req.input.key, None).await.map_err(said)?.objects;
+        let found = listed.into_iter().find(|object| object.key == req.input.key);
         Ok(S3Response::new(GetObjectOutput {
+            e_tag: found.and_then(|object| tag(object.etag)),
             content_length: Some(body.len() as i64),
             content_range,
             body: Some(StreamingBlob::from(s3s::Body::from(body))),
@@ -136,10 +148,61 @@ impl S3 for Buckets {
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let id = self.0.absent_bucket(&req.input.bucket).begin_upload(&req.input.key).await.map_err(said)?;
+        Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let input = req.input;
+        let chunks: Vec<Bytes> = match input.body {
+            Some(body) => body.try_collect().await.map_err(|error| s3_error!(InternalError, "{error}"))?,
+            None => Vec::new(),
+        };
+        let upload = Upload { key: input.key, id: input.upload_id };
+        let bucket = self.0.absent_bucket(&input.bucket);
+        let part = bucket.upload_part(&upload, input.part_number, 0, chunks.concat().into()).await;
+        let part = part.map_err(|_| s3_error!(NoSuchUpload))?;
+        Ok(S3Response::new(UploadPartOutput { e_tag: tag(part.etag), ..Default::default() }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = req.input;
+        let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let part = |part: CompletedPart| Some(Part { number: part.part_number?, etag: part.e_tag?.into_value() });
+        let upload = Upload { key: input.key, id: input.upload_id };
+        let bucket = self.0.absent_bucket(&input.bucket);
+        let etag = bucket.finish_upload(&upload, parts.into_iter().filter_map(part).collect()).await;
+        let etag = etag.map_err(|_| s3_error!(NoSuchUpload))?;
+        Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag: tag(etag), ..Default::default() }))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let upload = Upload { key: req.input.key, id: req.input.upload_id };
+        self.0.absent_bucket(&req.input.bucket).abort_upload(&upload).await.map_err(said)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
     async fn list_multipart_uploads(
         &self,
-        _: S3Request<ListMultipartUploadsInput>,
+        req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        Ok(S3Response::new(ListMultipartUploadsOutput::default()))
+        let prefix = req.input.prefix.unwrap_or_default();
+        let open = self.0.absent_bucket(&req.input.bucket).uploads(&prefix).await.map_err(said)?;
+        let uploads = open.into_iter().map(|upload| MultipartUpload {
+            key: Some(upload.key),
+            upload_id: Some(upload.id),
+            ..Default::default()
+        });
+        Ok(S3Response::new(ListMultipartUploadsOutput { uploads: Some(uploads.collect()), ..Default::default() }))
     }
 }

@@ -16,6 +16,7 @@ use milvus_backup_operator::storage::memory::MemoryService;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::weather::Weather;
 use super::world::ROOT;
 use super::{FakeMilvus, s3};
 
@@ -31,24 +32,49 @@ pub struct Site {
     pub source: FakeMilvus,
     pub target: FakeMilvus,
     pub buckets: MemoryService,
+    /// Of the way to all buckets.
+    pub weather: Weather,
     endpoint: String,
+    /// Of the bucket of backups; another service where objects cannot be copied from one to the other.
+    backups: String,
     keys: TempDir,
 }
 
 impl Site {
     pub async fn new(source: Version, target: Version) -> Site {
-        let buckets = MemoryService::new("site");
+        Site::on(MemoryService::new("site"), source, target).await
+    }
+
+    /// On buckets of a kind.
+    pub async fn on(buckets: MemoryService, source: Version, target: Version) -> Site {
         buckets.bucket(BACKUPS);
-        let keys = tempfile::tempdir().unwrap();
-        std::fs::write(keys.path().join("access"), s3::ACCESS_KEY).unwrap();
-        std::fs::write(keys.path().join("secret"), s3::SECRET_KEY).unwrap();
-        Site {
+        let weather = Weather::fair();
+        let endpoint = s3::serve(buckets.clone(), weather.clone()).await;
+        let site = Site {
             source: FakeMilvus::start(source, &buckets, SOURCE).await,
             target: FakeMilvus::start(target, &buckets, TARGET).await,
-            endpoint: s3::serve(buckets.clone()).await,
+            backups: endpoint.clone(),
+            endpoint,
             buckets,
-            keys,
-        }
+            weather,
+            keys: tempfile::tempdir().unwrap(),
+        };
+        site.write_keys(s3::ACCESS_KEY, s3::SECRET_KEY);
+        site
+    }
+
+    /// The same with backups at another service: every byte flows through the engine.
+    pub async fn with_backups_elsewhere(self) -> Site {
+        Site { backups: s3::serve(self.buckets.clone(), self.weather.clone()).await, ..self }
+    }
+
+    /// Folder of the key files, `access` and `secret`.
+    pub fn keys(&self) -> std::path::PathBuf {
+        self.keys.path().to_owned()
+    }
+
+    pub fn write_keys(&self, access: &str, secret: &str) {
+        write_keys(self.keys.path(), access, secret);
     }
 
     /// Both of one version, with the usual data in the source.
@@ -60,7 +86,7 @@ impl Site {
 
     fn store(&self, bucket: &str, prefix: &str) -> StoreTarget {
         StoreTarget {
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(if bucket == BACKUPS { self.backups.clone() } else { self.endpoint.clone() }),
             region: None,
             bucket: bucket.into(),
             prefix: prefix.into(),
@@ -141,6 +167,12 @@ impl Site {
     pub async fn restore(&self) -> Report {
         self.run(Work::Restore(Box::new(self.restore_task())), 1).await
     }
+}
+
+/// Keys as a mounted Secret has them.
+pub fn write_keys(folder: &std::path::Path, access: &str, secret: &str) {
+    std::fs::write(folder.join("access"), access).unwrap();
+    std::fs::write(folder.join("secret"), secret).unwrap();
 }
 
 /// That a run is done, with its own words where it is not.
