@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::errors::OperationError;
 use super::operations::{Operations, Place, Running, Stored};
 use super::wire::BackupSummary;
-use crate::config::{Provider, Settings};
+use crate::config::Settings;
 use crate::engine::connect;
 use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
@@ -148,29 +148,13 @@ fn report(settings: &Settings, check: &Check) -> Result<String, OperationError> 
     Ok(format!(
         "\nMilvus version: {version}\nStorage:\n  milvus-storage-type: {}\n  milvus-bucket: {}\n  milvus-rootpath: {}\n  \
          backup-storage-type: {}\n  backup-bucket: {}\n  backup-rootpath: {}\n\n{end}\n",
-        provider(milvus.provider),
+        milvus.provider.word(),
         milvus.bucket,
         milvus.root_path,
-        provider(backup.provider),
+        backup.provider.word(),
         backup.bucket,
         backup.root_path,
     ))
-}
-
-/// A provider as configurations write it.
-fn provider(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Local => "local",
-        Provider::Minio => "minio",
-        Provider::S3 => "s3",
-        Provider::Aws => "aws",
-        Provider::Gcp => "gcp",
-        Provider::GcpNative => "gcpnative",
-        Provider::Azure => "azure",
-        Provider::Aliyun => "aliyun",
-        Provider::Tencent => "tencent",
-        Provider::Hwc => "hwc",
-    }
 }
 
 #[cfg(test)]
