@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::{self, Ended, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
-use crate::local::brief::BackupBrief;
+use crate::local::brief::StoredBrief;
 use crate::local::operations::{self, BackupId, Check, ListRequest};
 use crate::{exit, local};
 
@@ -68,7 +68,7 @@ impl GetArgs {
         }
         match operations::get(session.settings(), &BackupId::Name(self.name)).await {
             Err(error) => output::refuse(&error),
-            Ok(found) => output::json(&BackupBrief::from(&found)),
+            Ok(found) => output::json(&StoredBrief::from(&found)),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::operations::Stored;
 use super::records::TaskRecord;
-use super::wire::{BackupBrief, CollectionBrief, DatabaseBrief, state};
-use crate::manifest::backup_info::DatabaseBackupInfo;
-use crate::manifest::{BackupInfo, CollectionBackupInfo};
+use super::wire::{BackupBrief, state};
+use crate::local::brief::{CollectionBrief, DatabaseBrief};
+use crate::manifest::BackupInfo;
 
 /// A backup that is not there (yet): what is known of its task.
 pub fn of_task(record: &TaskRecord) -> BackupBrief {
@@ -53,37 +53,13 @@ pub fn of_backup(stored: Stored, record: Option<&TaskRecord>) -> BackupBrief {
         id,
         name,
         backup_timestamp,
-        collection_backups: collection_backups.into_iter().map(collection).collect(),
+        collection_backups: collection_backups.into_iter().map(CollectionBrief::from).collect(),
         size,
         milvus_version,
         rpc_channel_info,
-        database_backups: database_backups.into_iter().map(database).collect(),
+        database_backups: database_backups.into_iter().map(DatabaseBrief::from).collect(),
         format,
         meta_size: i64::try_from(meta_size).unwrap_or(i64::MAX),
-    }
-}
-
-fn database(info: DatabaseBackupInfo) -> DatabaseBrief {
-    let DatabaseBackupInfo { db_name, db_id, properties, ezk: _ } = info;
-    DatabaseBrief { db_name, db_id, properties }
-}
-
-fn collection(info: CollectionBackupInfo) -> CollectionBrief {
-    CollectionBrief {
-        id: info.id,
-        collection_id: info.collection_id,
-        db_name: info.db_name,
-        collection_name: info.collection_name,
-        schema: info.schema,
-        shards_num: info.shards_num,
-        backup_timestamp: info.backup_timestamp,
-        size: info.size,
-        has_index: info.has_index,
-        index_infos: info.index_infos,
-        load_state: info.load_state,
-        backup_physical_timestamp: info.backup_physical_timestamp,
-        channel_checkpoints: info.channel_checkpoints,
-        properties: info.properties,
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::local::brief::{CollectionBrief, DatabaseBrief};
 use crate::manifest::backup_info::RpcChannelInfo;
-use crate::manifest::{CollectionSchema, IndexInfo, KeyValuePair};
 
 /// `code` of an answer; 0 is success and not written.
 pub mod code {
@@ -385,68 +385,6 @@ pub struct BackupBrief {
     pub format: String,
     /// Bytes of the metadata files.
     pub meta_size: i64,
-}
-
-/// A database of a backup. The key of its encrypted zone stays in the bucket.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
-pub struct DatabaseBrief {
-    /// Name.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub db_name: String,
-    /// Id at the source.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub db_id: i64,
-    /// Properties.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "Vec<serde_json::Value>")]
-    pub properties: Vec<KeyValuePair>,
-}
-
-/// A collection of a backup.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
-pub struct CollectionBrief {
-    /// Id of the run that made the backup.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub id: String,
-    /// Id at the source.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub collection_id: i64,
-    /// Database.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub db_name: String,
-    /// Name.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub collection_name: String,
-    /// Schema.
-    #[schemars(with = "serde_json::Value")]
-    pub schema: CollectionSchema,
-    /// Shards.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub shards_num: i32,
-    /// Hybrid timestamp of the flush.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub backup_timestamp: u64,
-    /// Bytes.
-    pub size: i64,
-    /// Whether any index is listed.
-    pub has_index: bool,
-    /// Indexes.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "Vec<serde_json::Value>")]
-    pub index_infos: Vec<IndexInfo>,
-    /// `NotLoad`, `Loading` or `Loaded`.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub load_state: String,
-    /// Unix seconds of the flush.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub backup_physical_timestamp: u64,
-    /// Virtual channel to its position.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub channel_checkpoints: BTreeMap<String, String>,
-    /// Properties.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "Vec<serde_json::Value>")]
-    pub properties: Vec<KeyValuePair>,
 }
 
 /// A restore: how it goes.
