@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, reason = "the fake server uses the rest")]
+#[path = "fake_milvus/files.rs"]
+mod files;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use files::Ids;
 use milvus_backup_operator::manifest::binlog::{
     BinlogError, Delete, Expected, Key, deletes, inspect, inspect_column_group, primary_keys, timestamps,
 };
@@ -101,31 +106,10 @@ fn parquet(style: &Style, columns: &[Column]) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-fn event(bytes: &mut Vec<u8>, kind: u8, data: &[u8]) {
-    let length = 17 + data.len() as i32;
-    let next = bytes.len() as i32 + length;
-    bytes.extend(7_u64.to_le_bytes());
-    bytes.push(kind);
-    bytes.extend(length.to_le_bytes());
-    bytes.extend(next.to_le_bytes());
-    bytes.extend(data);
-}
-
 /// A log file of collection 1, partition 2, segment 3, field 4.
 fn log_file(kind: LogKind, data_type: i32, payloads: &[Vec<u8>]) -> Bytes {
-    let mut bytes = vec![0xbc, 0xfa, 0xff, 0];
-    let mut descriptor: Vec<u8> = [1_i64, 2, 3, 4, 0, 0].iter().flat_map(|id| id.to_le_bytes()).collect();
-    descriptor.extend(data_type.to_le_bytes());
-    descriptor.extend([52, 16, 16, 16, 16, 16, 16, 16]);
-    descriptor.extend(2_i32.to_le_bytes());
-    descriptor.extend(b"{}");
-    event(&mut bytes, 0, &descriptor);
-    for payload in payloads {
-        let mut data: Vec<u8> = [5_u64, 6].iter().flat_map(|timestamp| timestamp.to_le_bytes()).collect();
-        data.extend(payload);
-        event(&mut bytes, if kind == LogKind::Insert { 1 } else { 2 }, &data);
-    }
-    bytes.into()
+    let kind = if kind == LogKind::Insert { files::INSERT } else { files::DELETE };
+    files::log_file(Ids { collection: 1, partition: 2, segment: 3, field: 4 }, data_type, kind, [5, 6], payloads)
 }
 
 fn expected(kind: LogKind) -> Expected {

@@ -26,14 +26,16 @@ pub struct Ids {
     pub field: i64,
 }
 
-const INSERT: u8 = 1;
-const DELETE: u8 = 2;
+/// Type of an event with rows.
+pub const INSERT: u8 = 1;
+/// Type of an event with deletes.
+pub const DELETE: u8 = 2;
 /// `schema.DataType` VarChar, of delta logs (seen in files of 2.5.27).
 const VARCHAR: i32 = 21;
 
 /// An insert log of storage version 1: one field.
 pub fn insert_log(ids: Ids, data_type: i32, column: &Column) -> Bytes {
-    log_file(ids, data_type, INSERT, &parquet(&[(ids.field, column.clone())]))
+    log_file(ids, data_type, INSERT, [0; 2], &[parquet(&[(ids.field, column.clone())])])
 }
 
 /// An insert log of storage version 2: a bare Parquet file of several fields.
@@ -44,7 +46,7 @@ pub fn column_group(columns: &[(i64, Column)]) -> Bytes {
 /// A delta log: one JSON text a delete (real-milvus.md 3).
 pub fn delta_log(ids: Ids, deletes: &[(i64, u64)]) -> Bytes {
     let texts = deletes.iter().map(|(pk, ts)| format!(r#"{{"pk":{pk},"ts":{ts},"pkType":5}}"#).into_bytes());
-    log_file(ids, VARCHAR, DELETE, &parquet(&[(0, Column::Texts(texts.collect()))]))
+    log_file(ids, VARCHAR, DELETE, [0; 2], &[parquet(&[(0, Column::Texts(texts.collect()))])])
 }
 
 fn parquet(columns: &[(i64, Column)]) -> Vec<u8> {
@@ -87,7 +89,8 @@ fn event(bytes: &mut Vec<u8>, kind: u8, data: &[u8]) {
     bytes.extend(data);
 }
 
-fn log_file(ids: Ids, data_type: i32, kind: u8, payload: &[u8]) -> Bytes {
+/// Magic number, descriptor, and an event of one kind between two timestamps for each payload.
+pub fn log_file(ids: Ids, data_type: i32, kind: u8, times: [u64; 2], payloads: &[Vec<u8>]) -> Bytes {
     let mut bytes = vec![0xbc, 0xfa, 0xff, 0];
     let head = [ids.collection, ids.partition, ids.segment, ids.field, 0, 0];
     let mut descriptor: Vec<u8> = head.iter().flat_map(|id| id.to_le_bytes()).collect();
@@ -96,9 +99,11 @@ fn log_file(ids: Ids, data_type: i32, kind: u8, payload: &[u8]) -> Bytes {
     descriptor.extend(2_i32.to_le_bytes());
     descriptor.extend(b"{}");
     event(&mut bytes, 0, &descriptor);
-    let mut data = [0_u64; 2].iter().flat_map(|time| time.to_le_bytes()).collect::<Vec<u8>>();
-    data.extend(payload);
-    event(&mut bytes, kind, &data);
+    for payload in payloads {
+        let mut data = times.iter().flat_map(|time| time.to_le_bytes()).collect::<Vec<u8>>();
+        data.extend(payload);
+        event(&mut bytes, kind, &data);
+    }
     Bytes::from(bytes)
 }
 
