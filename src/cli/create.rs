@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::{self, Ended, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
+use crate::engine::task::Report;
 use crate::local::filter::{EmptyMeans, Filter};
 use crate::local::operations::{self, CreateRequest};
 use crate::local::request::{Format, Strategy};
@@ -104,14 +105,25 @@ impl CreateArgs {
         warnings.iter().for_each(|warning| output::warn(warning));
         let name = request.name.get_or_insert_with(|| default_name("backup", Timestamp::now())).clone();
         let id = request.id.get_or_insert_with(operations::new_id).clone();
-        let counters = Counters::default();
-        let cancel = CancellationToken::new();
-        let started = Instant::now();
-        let work = operations::create(session.settings(), request, &counters, &cancel);
-        let report = session.screen.watch(&counters, &cancel, work).await;
-        let ended = Ended { name: &name, id: &id, seconds: started.elapsed().as_secs_f64(), report: &report };
-        finish(self.output, &ended, "create backup success")
+        let settings = session.settings();
+        let work = async |counters: &Counters, cancel: &CancellationToken| {
+            operations::create(settings, request, counters, cancel).await
+        };
+        watched(&session, self.output, (&name, &id), "create backup success", work).await
     }
+}
+
+/// Carries a run out under the eyes of the person before the screen, and says how it went. `run` is its name and id.
+pub async fn watched(
+    session: &Session,
+    shape: Output,
+    (name, id): (&str, &str),
+    success: &str,
+    work: impl AsyncFnOnce(&Counters, &CancellationToken) -> Report,
+) -> ExitCode {
+    let (counters, cancel, started) = (Counters::default(), CancellationToken::new(), Instant::now());
+    let report = session.screen.watch(&counters, &cancel, work(&counters, &cancel)).await;
+    finish(shape, &Ended { name, id, seconds: started.elapsed().as_secs_f64(), report: &report }, success)
 }
 
 /// Prints how a run ended; answers its code.

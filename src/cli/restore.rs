@@ -1,14 +1,13 @@
 //! `restore`.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::create::{finish, old_filter};
-use super::output::{self, Ended, Output};
+use super::create::{old_filter, watched};
+use super::output::{self, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
 use crate::exit;
@@ -142,13 +141,11 @@ impl RestoreArgs {
         warnings.iter().for_each(|warning| output::warn(warning));
         let name = request.name.clone();
         let id = request.id.get_or_insert_with(|| default_name("restore", Timestamp::now())).clone();
-        let counters = Counters::default();
-        let cancel = CancellationToken::new();
-        let started = Instant::now();
-        let work = operations::restore(session.settings(), request, &counters, &cancel);
-        let report = session.screen.watch(&counters, &cancel, work).await;
-        let ended = Ended { name: &name, id: &id, seconds: started.elapsed().as_secs_f64(), report: &report };
-        finish(self.output, &ended, "restore backup success")
+        let settings = session.settings();
+        let work = async |counters: &Counters, cancel: &CancellationToken| {
+            operations::restore(settings, request, counters, cancel).await
+        };
+        watched(&session, self.output, (&name, &id), "restore backup success", work).await
     }
 }
 
