@@ -1,6 +1,7 @@
 //! The import jobs of a collection: asked for together, judged by what they say they imported, started over when lost.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{self, StreamExt};
 
@@ -62,9 +63,16 @@ impl Restore<'_> {
         kind: BatchKind,
     ) -> Result<Result<u64, String>, EngineError> {
         let at_once = if self.route == Route::Partitions { JOBS } else { LATER_JOBS };
+        let given_up = &AtomicBool::new(false);
         let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> =
             stream::iter(item.batches.iter().filter(|batch| batch.kind == kind))
-                .map(|batch| async move { Ok((batch, self.job(item, batch).await?)) })
+                .map(|batch| async move {
+                    let ended = self.job(item, batch, given_up).await;
+                    if !matches!(ended, Ok(Ended::Rows(_))) {
+                        given_up.store(true, Ordering::Relaxed);
+                    }
+                    Ok((batch, ended?))
+                })
                 .buffer_unordered(at_once)
                 .collect()
                 .await;
@@ -72,7 +80,8 @@ impl Restore<'_> {
         let mut lost = None;
         for job in jobs {
             match job? {
-                (_, Ended::Failed(reason)) => lost = Some(reason),
+                // The first is the one that the others were given up for.
+                (_, Ended::Failed(reason)) => lost = lost.or(Some(reason)),
                 (batch, Ended::Rows(rows)) => {
                     let wanted = expected.of(&batch.segments);
                     if !wanted.contains(&rows) && self.answers_count(kind) {
@@ -113,7 +122,7 @@ impl Restore<'_> {
         format!("{}{}", self.origin.prefix, batch.identity())
     }
 
-    async fn job(&self, item: &Item, batch: &plan::Batch) -> Result<Ended, EngineError> {
+    async fn job(&self, item: &Item, batch: &plan::Batch, given_up: &AtomicBool) -> Result<Ended, EngineError> {
         let key = |path: &String| format!("{}{path}", self.origin.prefix);
         let directories = batch.directories.iter().map(|directory| {
             let mut paths = vec![key(&directory.first)];
@@ -136,6 +145,7 @@ impl Restore<'_> {
             options: self.options(item, batch),
             bytes: batch.bytes,
             objects: batch.objects,
+            given_up,
         };
         import::carry(self.milvus, self.ledger, &request, self.counters).await
     }
