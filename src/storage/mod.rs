@@ -17,27 +17,30 @@ mod folder;
 mod folder_files;
 mod folder_list;
 mod folder_path;
+mod listing;
 pub mod memory;
 mod pace;
+pub mod pieces;
 mod s3;
 mod s3_client;
 mod s3_failure;
 mod s3_keys;
 mod s3_retry;
 mod s3_verbs;
+mod tag;
 mod transfer;
 mod window;
 
 pub use error::StoreError;
 pub use folder::FolderStore;
+pub use listing::{Listing, list_all};
 pub use pace::Pace;
 pub use s3::S3Store;
 pub use s3_client::{Checksums, S3Config};
 pub use s3_keys::Keys;
 pub use s3_retry::RetryPolicy;
-pub use transfer::{
-    MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, list_all, sweep_uploads, transfer,
-};
+pub use tag::Tag;
+pub use transfer::{MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, sweep_uploads, transfer};
 pub use window::{Admission, Window};
 
 /// One listed object.

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pace::Pace;
-use super::{ObjectMeta, ObjectRef, Part, Store, StoreError, Upload};
+use super::{ObjectMeta, ObjectRef, Part, Store, StoreError, Upload, list_all};
 
 const MIB: u64 = 1 << 20;
 /// S3: a multipart write has at most so many parts.
@@ -72,11 +72,11 @@ pub struct TransferOptions {
 pub struct OpenUploads(Arc<Mutex<Vec<Upload>>>);
 
 impl OpenUploads {
-    fn enter(&self, upload: &Upload) {
+    pub(super) fn enter(&self, upload: &Upload) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(upload.clone());
     }
 
-    fn leave(&self, upload: &Upload) {
+    pub(super) fn leave(&self, upload: &Upload) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| open != upload);
     }
 
@@ -95,7 +95,7 @@ impl OpenUploads {
     }
 }
 
-async fn give_up(store: &dyn Store, upload: &Upload) {
+pub(super) async fn give_up(store: &dyn Store, upload: &Upload) {
     if let Err(error) = store.abort_upload(upload).await {
         let Upload { key, id } = upload;
         tracing::warn!(key, id, %error, "an unfinished multipart write stays in the bucket until the next attempt");
@@ -296,29 +296,6 @@ fn pieces(size: u64, preferred: u64) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// All objects whose keys start with `prefix`, in ascending byte order of keys.
-pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-    let mut objects = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.list_page(prefix, after.as_deref()).await?;
-        objects.extend(page.objects);
-        match page.next {
-            Some(next) if after.as_ref() == Some(&next) => {
-                return Err(stuck(store, "list objects"));
-            }
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    // Some services list directory by directory, which is another order where a name is the beginning of another.
-    if !objects.is_sorted_by(|a, b| a.key < b.key) {
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        objects.dedup_by(|a, b| a.key == b.key);
-    }
-    Ok(objects)
-}
-
 /// Removes every object whose key starts with `prefix` and looks again that none is left; answers how many there were.
 ///
 /// The prefix is text: without a slash at its end it takes longer names with it. An empty one is refused.
@@ -360,11 +337,6 @@ pub async fn sweep_uploads(store: &dyn Store, prefix: &str) -> Result<u64, Store
         store.abort_upload(upload).await?;
     }
     Ok(uploads.len() as u64)
-}
-
-fn stuck(store: &dyn Store, act: &str) -> StoreError {
-    let cause = "the listing does not move on".into();
-    StoreError::Rejected { place: store.place().to_string(), act: act.into(), cause }
 }
 
 #[cfg(test)]
