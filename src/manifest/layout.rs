@@ -3,7 +3,7 @@
 //! Source: milvus-backup.md 3.1, 1.1 (names), 11.1; real-milvus.md 3. Keys are always built from ids, never taken from
 //! metadata.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::error::ManifestError;
 
@@ -61,7 +61,9 @@ impl LogKey {
 
     /// Key in Milvus' bucket; `root` is its rootPath, which may be empty.
     pub fn in_milvus(&self, root: &str) -> String {
-        join(root, &self.tail(None))
+        let mut key = join(root, "");
+        self.tail(None, &mut key);
+        key
     }
 
     /// The ids of a key in Milvus' bucket; none for anything that is not an insert or delta log below `root`.
@@ -72,18 +74,15 @@ impl LogKey {
         }
     }
 
-    /// Everything from the log's folder on.
-    fn tail(&self, group: Option<i64>) -> String {
+    /// Adds everything from the log's folder on.
+    fn tail(&self, group: Option<i64>, key: &mut String) {
         let LogKey { collection, partition, segment, field, log } = self;
-        let mut tail = format!("{}/{collection}/{partition}/", self.kind().folder());
-        if let Some(group) = group {
-            tail.push_str(&format!("{group}/"));
+        key.push_str(self.kind().folder());
+        let ids = [Some(collection), Some(partition), group.as_ref(), Some(segment), field.as_ref(), Some(log)];
+        for id in ids.into_iter().flatten() {
+            // Never fails: it grows.
+            let _ = write!(key, "/{id}");
         }
-        match field {
-            Some(field) => tail.push_str(&format!("{segment}/{field}/{log}")),
-            None => tail.push_str(&format!("{segment}/{log}")),
-        }
-        tail
     }
 }
 
@@ -184,7 +183,8 @@ impl Artifact {
 
     /// Path inside the artifact of a full key; none for keys elsewhere.
     pub fn relative<'k>(&self, key: &'k str) -> Option<&'k str> {
-        key.strip_prefix(self.dir().as_str()).filter(|rest| !rest.is_empty())
+        let below = strip(&self.prefix, key)?.strip_prefix(self.name.as_str())?;
+        below.strip_prefix('/').filter(|rest| !rest.is_empty())
     }
 
     /// Key of a metadata file of the Go tool.
@@ -210,7 +210,9 @@ impl Artifact {
     /// Key of a copied log. `group` is the level between partition and segment: the segment's id in what is written
     /// today, none for deletes of all partitions and in backups older than that level.
     pub fn log(&self, key: &LogKey, group: Option<i64>) -> String {
-        self.key(&log_path(key, group))
+        let mut full = self.binlogs();
+        key.tail(group, &mut full);
+        full
     }
 
     /// Ids and group of a copied log; none for any other key.
@@ -244,7 +246,9 @@ impl fmt::Display for Artifact {
 
 /// Path of a copied log inside its artifact.
 pub fn log_path(key: &LogKey, group: Option<i64>) -> String {
-    format!("binlogs/{}", key.tail(group))
+    let mut path = "binlogs/".to_owned();
+    key.tail(group, &mut path);
+    path
 }
 
 /// Ids and group of a path inside an artifact; none for anything but a copied log.
@@ -310,9 +314,13 @@ fn parse_tail(tail: &str) -> Option<(LogKey, Option<i64>)> {
         "delta_log" => false,
         _ => return None,
     };
-    let ids: Vec<i64> = ids.split('/').take(7).map(parse_id).collect::<Option<_>>()?;
+    let (mut found, mut count) = ([0; 6], 0);
+    for id in ids.split('/') {
+        *found.get_mut(count)? = parse_id(id)?;
+        count += 1;
+    }
     let key = |collection, partition, segment, field, log| LogKey { collection, partition, segment, field, log };
-    match (insert, ids.as_slice()) {
+    match (insert, &found[..count]) {
         (true, &[c, p, s, f, l]) => Some((key(c, p, s, Some(f), l), None)),
         (true, &[c, p, g, s, f, l]) => Some((key(c, p, s, Some(f), l), Some(g))),
         (false, &[c, p, s, l]) => Some((key(c, p, s, None, l), None)),
@@ -323,8 +331,9 @@ fn parse_tail(tail: &str) -> Option<(LogKey, Option<i64>)> {
 
 /// An id as it is written: no sign but for negative ones, no leading zeros. So one key has one spelling.
 fn parse_id(text: &str) -> Option<i64> {
-    let id: i64 = text.parse().ok()?;
-    (id.to_string() == text).then_some(id)
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.starts_with(|first: char| ('1'..='9').contains(&first)) || text == "0";
+    text.parse().ok().filter(|_| plain)
 }
 
 #[cfg(test)]
