@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use milvus_backup_operator::manifest::backup_info::{BackupInfo, FieldBinlog};
 use milvus_backup_operator::manifest::layout::{Artifact, LogKey, log_path};
-use milvus_backup_operator::manifest::{ManifestError, decode_full, encode_meta, join_levels};
+use milvus_backup_operator::manifest::{
+    BackupInfo, FieldBinlog, ManifestError, decode_full, encode_meta, join_levels, read_full,
+};
 use serde_json::Value;
 
 const BACKUP: &[u8] = include_bytes!("golden/milvus-backup-0.5.16/meta/backup_meta.json");
@@ -73,8 +74,10 @@ fn every_object_of_the_backup_is_found_by_its_ids_with_its_size() {
                 field: Some(field),
                 log: log.id().unwrap(),
             };
-            assert_eq!(key.in_milvus("files"), log.log_path);
-            assert_eq!(LogKey::parse_in_milvus("files", &log.log_path), Some(key));
+            let path = segment.log_path(Some(field), log);
+            assert_eq!(key.in_milvus("files"), path);
+            assert_eq!(LogKey::parse_in_milvus("files", &path), Some(key));
+            assert_eq!(log.more, None, "{path} is what the ids give, and is not held beside them");
             named.insert(artifact.log(&key, segment.group()), log.log_size);
         }
     }
@@ -119,6 +122,14 @@ fn every_documented_field_survives_a_round_trip_in_its_place() {
     let info = decode_full(RICH.as_bytes()).unwrap();
     let [.., (_, full)] = encode_meta(&info).unwrap();
     assert_eq!(text(&full), RICH);
+}
+
+#[test]
+fn what_is_read_bit_by_bit_is_what_is_read_at_once() {
+    for bytes in [FULL, RICH.as_bytes()] {
+        assert_eq!(read_full(bytes).unwrap(), decode_full(bytes).unwrap());
+    }
+    assert!(read_full(&FULL[..FULL.len() - 1]).unwrap_err().to_string().starts_with("full_meta.json is damaged"));
 }
 
 #[test]

@@ -1,28 +1,20 @@
-//! An artifact in its bucket: reading what a backup is, and proving that it is whole.
-//!
-//! Our own artifacts are proven by one listing against `operator/objects.jsonl.zst`. Those of the Go tool carry no tags, so
-//! every object is read and looked into: a flipped bit would kill the Milvus that is asked to import it (real-milvus.md 6).
+//! An artifact in its bucket: reading what a backup is. `proof` tells whether it is whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use bytes::Bytes;
 
-use super::copy::{Copy, is_digest};
-use super::error::{EngineError, named};
-use crate::manifest::binlog::{self, Expected};
+use super::error::EngineError;
 use crate::manifest::layout::{self, MetaFile, OperatorFile};
-use crate::manifest::objects::decode_objects;
-use crate::manifest::operator_manifest::digest;
-use crate::manifest::{BackupInfo, LogKey, LogKind, ObjectRecord, OperatorManifest, decode_full, join_levels};
-use crate::storage::{ObjectMeta, Store, StoreError, list_all};
+use crate::manifest::objects::ObjectsReader;
+use crate::manifest::operator_manifest::{Digested, digest};
+use crate::manifest::{BackupInfo, ManifestError, OperatorManifest, decode_full, join_levels, read_full};
+use crate::storage::pieces::{PIECE, PieceReader, read_pieces};
+use crate::storage::{Store, StoreError};
 
 /// Largest decompressed object list: 4 million objects of 256 bytes a line.
 const OBJECTS_LIMIT: u64 = 1 << 30;
-/// Objects read at once while their content is looked into.
-const READERS: usize = 8;
-/// Damaged objects named in a message.
-const SHOWN: usize = 5;
 
 /// An artifact by its place.
 #[derive(Debug, Clone)]
@@ -39,12 +31,19 @@ pub struct Contents {
     pub info: BackupInfo,
     /// Ours, with the digest of its bytes; none for the Go tool's artifacts.
     pub manifest: Option<(OperatorManifest, String)>,
-    /// Every object by ours.
-    pub records: Vec<ObjectRecord>,
+    /// `operator/objects.jsonl.zst` as stored, which the manifest vouches for.
+    pub objects: Option<Bytes>,
 }
 
-/// A whole log with its path and rows, or what is wrong with it.
-type Verdict = Result<(LogKey, String, u64), String>;
+impl Contents {
+    /// Every object by our own list; none for the Go tool's artifacts.
+    ///
+    /// # Errors
+    /// A list that cannot be unpacked.
+    pub fn records(&self) -> Result<Option<ObjectsReader>, ManifestError> {
+        self.objects.clone().map(|body| ObjectsReader::new(body, OBJECTS_LIMIT)).transpose()
+    }
+}
 
 impl Artifact {
     /// The artifact `name` below `prefix`.
@@ -97,13 +96,8 @@ impl Artifact {
                 self.store.place()
             )));
         }
-        let full = self.find(&self.keys.meta(MetaFile::Full)).await?;
-        let info = match (&full, &manifest) {
-            (Some(body), Some((manifest, _))) => {
-                manifest.check_full_meta(body)?;
-                decode_full(body)?
-            }
-            (Some(body), None) => decode_full(body)?,
+        let info = match (self.full(manifest.as_ref().map(|(manifest, _)| manifest)).await?, &manifest) {
+            (Some(info), _) => info,
             (None, Some(_)) => {
                 return Err(EngineError::Damaged(format!(
                     "{} is missing in {}",
@@ -116,21 +110,42 @@ impl Artifact {
         Ok((info, manifest))
     }
 
+    /// `full_meta.json`, none where it does not exist. A long one is understood as it is read.
+    async fn full(&self, manifest: Option<&OperatorManifest>) -> Result<Option<BackupInfo>, EngineError> {
+        let key = self.keys.meta(MetaFile::Full);
+        let first = match self.store.get_range(&key, 0, PIECE as u64).await {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let check = |digest: String| manifest.map_or(Ok(()), |manifest| manifest.check_full_meta(digest));
+        if first.len() < PIECE {
+            check(digest(&first))?;
+            return Ok(Some(decode_full(&first)?));
+        }
+        let (info, digest) = read_pieces(self.store(), &key, first, read_digested).await?;
+        check(digest)?;
+        match info {
+            // As old backups have it; or damage, which is told better by the whole.
+            Err(ManifestError::Json { .. }) => Ok(Some(decode_full(&self.store.get(&key).await?)?)),
+            other => Ok(Some(other?)),
+        }
+    }
+
     /// Reads all metadata and checks it against itself.
     ///
     /// # Errors
     /// As [`Artifact::describe`]; an object list that is not the one of the manifest.
     pub async fn read(&self) -> Result<Contents, EngineError> {
         let (info, manifest) = self.describe().await?;
-        let records = match &manifest {
-            None => Vec::new(),
+        let objects = match &manifest {
+            None => None,
             Some((manifest, _)) => {
                 let body = self.store.get(&self.keys.operator(OperatorFile::Objects)).await?;
                 manifest.check_objects(&body)?;
-                decode_objects(body, OBJECTS_LIMIT)?
+                Some(body)
             }
         };
-        Ok(Contents { info, manifest, records })
+        Ok(Contents { info, manifest, objects })
     }
 
     /// Metadata from the four level files, for artifacts whose `full_meta.json` is gone.
@@ -153,229 +168,70 @@ impl Artifact {
         let segment = self.store.get(&self.keys.meta(MetaFile::Segment)).await?;
         Ok(join_levels(&backup, &collection, &partition, &segment)?)
     }
-
-    /// Proves every object of the selected collections before anything is done with it.
-    ///
-    /// # Errors
-    /// [`EngineError::Damaged`], naming what is missing, of another size, replaced or damaged inside.
-    pub async fn prove(
-        &self,
-        contents: &Contents,
-        collections: &HashSet<i64>,
-        listed: &[ObjectMeta],
-    ) -> Result<(), EngineError> {
-        let expected = self.wanted(contents, |collection| collections.contains(&collection));
-        let mut damage = self.intruders(&expected, listed);
-        let listed: HashMap<&str, &ObjectMeta> = listed.iter().map(|object| (object.key.as_str(), object)).collect();
-        let mut suspects = Vec::new();
-        for object in &expected {
-            let key = self.keys.key(&object.key);
-            match (listed.get(key.as_str()), &object.etag) {
-                (None, _) => damage.push(format!("{} is missing", object.key)),
-                (Some(found), _) if found.size != object.size => {
-                    damage.push(format!("{} has {} bytes instead of {}", object.key, found.size, object.size));
-                }
-                (Some(found), Some(etag)) if found.etag == *etag => {}
-                (Some(found), Some(etag)) if is_digest(etag) && is_digest(&found.etag) => {
-                    damage.push(format!("{} was replaced: its content is not what was backed up", object.key));
-                }
-                (Some(_), _) => suspects.push(object.key.clone()),
-            }
-        }
-        let inspected = self.inspect(&suspects).await?;
-        damage.extend(match contents.manifest {
-            Some(_) => inspected.damage,
-            None => inspected.of_whole_segments(),
-        });
-        if damage.is_empty() {
-            return Ok(());
-        }
-        Err(EngineError::Damaged(format!(
-            "backup {} is damaged, nothing was restored: {}",
-            self.keys.name(),
-            named(&damage, SHOWN)
-        )))
-    }
-
-    /// All objects below `binlogs/`.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn listed(&self) -> Result<Vec<ObjectMeta>, EngineError> {
-        Ok(list_all(self.store(), &self.keys.binlogs()).await?)
-    }
-
-    /// Partitions in whose directories lie objects that are no part of the backup: an attempt that was stopped for long
-    /// and woke up can leave some. An import of the directory would take them along.
-    pub fn strays(&self, contents: &Contents, listed: &[ObjectMeta]) -> BTreeSet<i64> {
-        let wanted = self.wanted(contents, |_| true);
-        let wanted: HashSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-        let paths = listed.iter().filter_map(|object| self.keys.relative(&object.key));
-        paths
-            .filter(|path| !wanted.contains(path))
-            .filter_map(|path| Some(layout::parse_log_path(path)?.0.partition))
-            .collect()
-    }
-
-    /// Foreign objects in the directory of a segment that is wanted: they cannot be left out of its import.
-    fn intruders(&self, wanted: &[Wanted], listed: &[ObjectMeta]) -> Vec<String> {
-        let keys: HashSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-        let segment = |path: &str| layout::parse_log_path(path).map(|(key, _)| key.segment);
-        let segments: HashSet<i64> = wanted.iter().filter_map(|object| segment(&object.key)).collect();
-        let paths = listed.iter().filter_map(|object| self.keys.relative(&object.key));
-        paths
-            .filter(|path| !keys.contains(path) && segment(path).is_some_and(|segment| segments.contains(&segment)))
-            .map(|path| format!("{path} is no part of it: remove it"))
-            .collect()
-    }
-
-    fn wanted(&self, contents: &Contents, picked: impl Fn(i64) -> bool) -> Vec<Wanted> {
-        match &contents.manifest {
-            Some(_) => recorded(contents, picked),
-            None => described(&contents.info, &self.keys, picked),
-        }
-    }
-
-    /// Reads objects and looks inside; answers what is wrong with which.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn inspect(&self, paths: &[String]) -> Result<Inspected, EngineError> {
-        let found: Vec<Option<Verdict>> = stream::iter(paths)
-            .map(|path| async move {
-                let Some((key, _)) = layout::parse_log_path(path) else {
-                    return Ok(None);
-                };
-                let body = self.store.get(&self.keys.key(path)).await?;
-                Ok::<_, EngineError>(Some(match binlog::inspect(&body, &Expected::from(&key)) {
-                    Ok(inspection) => Ok((key, path.clone(), inspection.rows)),
-                    Err(error) => Err(format!("{path}: {error}")),
-                }))
-            })
-            .buffer_unordered(READERS)
-            .try_collect()
-            .await?;
-        let mut inspected = Inspected::default();
-        for outcome in found.into_iter().flatten() {
-            match outcome {
-                Ok(rows) => inspected.rows.push(rows),
-                Err(damage) => inspected.damage.push(damage),
-            }
-        }
-        inspected.damage.sort();
-        Ok(inspected)
-    }
-
-    /// Removes objects of segments that an earlier attempt copied and compaction has replaced since.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn remove_strays(&self, copies: &[Copy], there: &[ObjectMeta]) -> Result<(), EngineError> {
-        let wanted: HashSet<&str> = copies.iter().map(|copy| copy.to.as_str()).collect();
-        let strays: Vec<String> =
-            there.iter().filter(|object| !wanted.contains(object.key.as_str())).map(|o| o.key.clone()).collect();
-        if !strays.is_empty() {
-            tracing::info!(objects = strays.len(), "removing copies of segments that were compacted since");
-            self.store.delete(&strays).await?;
-        }
-        Ok(())
-    }
 }
 
-/// What a look inside objects has found.
-#[derive(Debug, Default)]
-pub struct Inspected {
-    /// What is wrong with which object.
-    pub damage: Vec<String>,
-    /// Rows of the sound ones.
-    rows: Vec<(LogKey, String, u64)>,
-}
-
-impl Inspected {
-    /// The damage, where whole segments were looked at: a field that has not the rows of the others belongs to another
-    /// state of its segment. Restored, its values would stand beside the wrong keys.
-    pub fn of_whole_segments(self) -> Vec<String> {
-        if !self.damage.is_empty() {
-            return self.damage;
-        }
-        let mut segments: BTreeMap<i64, BTreeMap<i64, (u64, &str)>> = BTreeMap::new();
-        for (key, path, rows) in &self.rows {
-            if let Some(field) = key.field {
-                let (sum, _) = segments.entry(key.segment).or_default().entry(field).or_insert((0, path));
-                *sum = sum.saturating_add(*rows);
-            }
-        }
-        let mut uneven = Vec::new();
-        for mut fields in segments.into_values() {
-            let Some((first, (expected, _))) = fields.pop_first() else { continue };
-            uneven.extend(fields.into_iter().filter(|(_, (rows, _))| *rows != expected).map(
-                |(field, (rows, path))| {
-                    format!("{path}: field {field} of its segment has {rows} rows, field {first} has {expected}")
-                },
-            ));
-        }
-        uneven
-    }
-}
-
-/// An object that must be there.
-struct Wanted {
-    /// Path inside the artifact.
-    key: String,
-    size: u64,
-    /// None where no tag was recorded.
-    etag: Option<String>,
-}
-
-fn recorded(contents: &Contents, picked: impl Fn(i64) -> bool) -> Vec<Wanted> {
-    contents
-        .records
-        .iter()
-        .filter(|record| layout::parse_log_path(&record.key).is_some_and(|(key, _)| picked(key.collection)))
-        .map(|record| Wanted { key: record.key.clone(), size: record.size, etag: Some(record.etag.clone()) })
-        .collect()
-}
-
-/// What the Go tool's metadata names: paths are built from ids, never from the recorded path (milvus-backup.md 11.1).
-fn described(info: &BackupInfo, keys: &layout::Artifact, picked: impl Fn(i64) -> bool) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    for segment in info.segments().filter(|segment| picked(segment.collection_id)) {
-        let logs = segment.insert_logs().map(|(field, log)| (Some(field), log));
-        for (field, log) in logs.chain(segment.delta_logs().map(|log| (None, log))) {
-            let Some(id) = log.id() else { continue };
-            let key = LogKey {
-                collection: segment.collection_id,
-                partition: segment.partition_id,
-                segment: segment.segment_id,
-                field,
-                log: id,
-            };
-            debug_assert!(key.kind() == LogKind::Insert || field.is_none());
-            let full = keys.log(&key, segment.group());
-            let path = keys.relative(&full).map(str::to_owned).unwrap_or(full);
-            wanted.push(Wanted { key: path, size: u64::try_from(log.log_size).unwrap_or_default(), etag: None });
-        }
-    }
-    wanted
+/// The metadata with the digest of all bytes.
+fn read_digested(reader: &mut PieceReader) -> (Result<BackupInfo, ManifestError>, String) {
+    let mut reader = Digested::new(reader);
+    let info = read_full(&mut reader);
+    // What is damaged has a digest, too. Reading pieces from memory does not fail.
+    let _ = io::copy(&mut reader, &mut io::sink());
+    (info, reader.digest())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{CollectionBackupInfo, encode_meta};
+    use crate::storage::memory::MemoryService;
 
-    fn rows(segment: i64, field: Option<i64>, log: i64, rows: u64) -> (LogKey, String, u64) {
-        (LogKey { collection: 1, partition: 2, segment, field, log }, format!("log {log}"), rows)
+    /// Metadata of more than one piece.
+    fn long() -> BackupInfo {
+        let collection = CollectionBackupInfo { db_name: "default".into(), size: 7, ..Default::default() };
+        let milvus_version = "v".repeat(PIECE + 10);
+        BackupInfo { collection_backups: vec![collection], milvus_version, ..BackupInfo::default() }
     }
 
-    #[test]
-    fn a_field_with_other_rows_than_the_rest_of_its_segment_is_named() {
-        let mut inspected = Inspected {
-            damage: vec![],
-            rows: vec![rows(7, Some(0), 1, 5), rows(7, Some(100), 2, 2), rows(7, Some(100), 3, 2), rows(7, None, 4, 1)],
-        };
-        let said = inspected.of_whole_segments();
-        assert_eq!(said, ["log 2: field 100 of its segment has 4 rows, field 0 has 5"]);
-        inspected = Inspected { damage: vec![], rows: vec![rows(7, Some(0), 1, 5), rows(8, Some(0), 2, 6)] };
-        assert_eq!(inspected.of_whole_segments(), Vec::<String>::new());
+    async fn artifact(full: &[u8], manifest: Option<String>) -> Artifact {
+        let store = MemoryService::new("s").bucket("b");
+        let artifact = Artifact::at(Arc::new(store), "p", "nightly").unwrap();
+        artifact.store().put(&artifact.keys.meta(MetaFile::Full), full.to_vec().into()).await.unwrap();
+        if let Some(full_meta_sha256) = manifest {
+            let manifest = serde_json::json!({
+                "formatVersion": 1, "artifact": "nightly", "engineVersion": "", "milvusVersion": "",
+                "created": "2026-11-21T08:00:00Z", "source": {}, "fullMetaSha256": full_meta_sha256, "objectsSha256": "",
+                "totals": {"objects": 0, "bytes": 0, "rows": 0, "collections": 0, "databases": 0},
+            });
+            let key = artifact.keys.operator(OperatorFile::Manifest);
+            artifact.store().put(&key, manifest.to_string().into()).await.unwrap();
+        }
+        artifact
+    }
+
+    #[tokio::test]
+    async fn metadata_of_several_pieces_is_read_whole_and_held_against_its_digest() {
+        let [.., (_, mut full)] = encode_meta(&long()).unwrap();
+        let (info, _) = artifact(&full, None).await.describe().await.unwrap();
+        assert_eq!(info, long());
+        let (info, _) = artifact(&full, Some(digest(&full))).await.describe().await.unwrap();
+        assert_eq!(info, long());
+        let good = digest(&full);
+        for (at, byte) in [(PIECE, b'w'), (0, b'[')] {
+            let was = std::mem::replace(&mut full[at], byte);
+            let error = artifact(&full, Some(good.clone())).await.describe().await.unwrap_err();
+            assert!(error.to_string().contains("was changed after the backup"), "{error}");
+            full[at] = was;
+        }
+        full.pop();
+        let error = artifact(&full, None).await.describe().await.unwrap_err();
+        assert!(error.to_string().starts_with("full_meta.json is damaged"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn long_metadata_may_have_nulls_as_short_metadata_may() {
+        let [.., (_, full)] = encode_meta(&long()).unwrap();
+        let text = String::from_utf8(full).unwrap().replacen(r#""size":7"#, r#""size":7,"aliases":null"#, 1);
+        let (info, _) = artifact(text.as_bytes(), None).await.describe().await.unwrap();
+        assert_eq!(info, long());
     }
 }

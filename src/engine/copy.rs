@@ -11,7 +11,7 @@ use super::error::EngineError;
 use super::lock::Fence;
 use super::progress::Counters;
 use super::task::Limits;
-use crate::storage::{Admission, ObjectMeta, Pace, Store, StoreError, TransferOptions, Window, transfer};
+use crate::storage::{Admission, ObjectMeta, OpenUploads, Pace, Store, StoreError, TransferOptions, Window, transfer};
 
 /// Objects in flight at the beginning. Small server-side copies wait mostly for the store.
 const START: usize = 32;
@@ -96,7 +96,7 @@ impl<'a> Copier<'a> {
     /// Copies all; answers the bytes that were moved. `counters` are told of each object. A copy is taken from the iterator
     /// when it begins, so that a plan need not be spelled out in memory.
     ///
-    /// A run that is stopped ends here: its open multipart writes are aborted, then this waits to be dropped.
+    /// A run that is stopped ends here, see [`leaving_nothing_open`].
     ///
     /// # Errors
     /// The first failure that does not pass, or [`EngineError::LostLock`] from the fence; copies in flight are dropped.
@@ -108,23 +108,8 @@ impl<'a> Copier<'a> {
         counters: &Counters,
         fence: &dyn Fence,
     ) -> Result<u64, EngineError> {
-        // Not to be dropped in the middle: that would leave multipart writes behind.
-        let unbroken = self.run.unbroken();
-        let ended = tokio::select! {
-            biased;
-            () = self.run.stopped() => None,
-            moved = self.go(source, destination, copies.into_iter(), counters, fence) => Some(moved),
-        };
-        if !matches!(ended, Some(Ok(_))) {
-            self.options.open.abort(destination).await;
-        }
-        match ended {
-            Some(moved) => moved,
-            None => {
-                drop(unbroken);
-                std::future::pending().await
-            }
-        }
+        let work = self.go(source, destination, copies.into_iter(), counters, fence);
+        leaving_nothing_open(self.run, destination, &self.options.open, work).await
     }
 
     async fn go(
@@ -183,11 +168,44 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Whether a listed destination object is the source object: same size, and the same tag where both tags are digests
-/// (a tag with a dash comes from a multipart write and says nothing about the content).
-pub fn same(source: &ObjectMeta, destination: &ObjectMeta) -> bool {
-    source.size == destination.size
-        && (source.etag == destination.etag || !is_digest(&source.etag) || !is_digest(&destination.etag))
+/// Does work that opens multipart writes: when it fails, or the run is stopped, these are aborted. A run that is stopped then
+/// waits here to be dropped.
+///
+/// # Errors
+/// Those of the work.
+pub async fn leaving_nothing_open<T>(
+    run: &Counters,
+    store: &dyn Store,
+    open: &OpenUploads,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    // Not to be dropped in the middle: that would leave multipart writes behind.
+    let unbroken = run.unbroken();
+    let ended = tokio::select! {
+        biased;
+        () = run.stopped() => None,
+        done = work => Some(done),
+    };
+    if !matches!(ended, Some(Ok(_))) {
+        open.abort(store).await;
+    }
+    match ended {
+        Some(done) => done,
+        None => {
+            drop(unbroken);
+            std::future::pending().await
+        }
+    }
+}
+
+/// Whether a listed destination object is the source object, by size and tag of both: same size, and the same tag where
+/// both tags are digests (a tag with a dash comes from a multipart write and says nothing about the content).
+pub fn alike((size, etag): (u64, &str), (there, its_etag): (u64, &str)) -> bool {
+    size == there && (etag == its_etag || !is_digest(etag) || !is_digest(its_etag))
+}
+
+fn same(source: &ObjectMeta, destination: &ObjectMeta) -> bool {
+    alike((source.size, &source.etag), (destination.size, &destination.etag))
 }
 
 /// Whether an ETag is the plain MD5 of the content.

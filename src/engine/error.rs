@@ -1,5 +1,7 @@
 //! Why a run ended, in the words a person reads in a condition, and the class a retry policy acts on.
 
+use std::fmt;
+
 use crate::exit::Class;
 use crate::manifest::ManifestError;
 use crate::manifest::binlog::BinlogError;
@@ -153,6 +155,54 @@ pub fn named(items: &[String], shown: usize) -> String {
     format!("{} and {} more", items[..shown].join(", "), items.len() - shown)
 }
 
+/// Things to name in a message: the first few of them, and how many there are. As many as objects can be wrong at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    shown: Vec<String>,
+    total: usize,
+}
+
+impl Tally {
+    /// How many are named.
+    const SHOWN: usize = 5;
+
+    /// One more.
+    pub fn add(&mut self, what: impl FnOnce() -> String) {
+        self.total += 1;
+        if self.shown.len() < Tally::SHOWN {
+            self.shown.push(what());
+        }
+    }
+
+    /// Those of another one after ours.
+    pub fn append(&mut self, other: Tally) {
+        self.total += other.total;
+        self.shown.extend(other.shown);
+        self.shown.truncate(Tally::SHOWN);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+}
+
+/// As [`named`].
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown.join(", "))?;
+        match self.total - self.shown.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +227,20 @@ mod tests {
         assert_eq!(reason(unavailable(unknown_host)), "DNSFailure");
         assert_eq!(reason(unavailable("connection refused")), "StoreUnavailable");
         assert_eq!(reason(StoreError::Setup("the server's certificate is not trusted (x)".into())), "TLSFailure");
+    }
+
+    #[test]
+    fn a_tally_names_as_few_as_a_list_does_and_holds_no_more() {
+        let items: Vec<String> = (1..=9).map(|i| format!("c{i}")).collect();
+        for count in 1..=9 {
+            let mut tally = Tally::default();
+            items[..count].iter().for_each(|item| tally.add(|| item.clone()));
+            assert_eq!((tally.to_string(), tally.total()), (named(&items[..count], 5), count));
+            assert!(tally.shown.len() <= 5);
+            let mut twice = tally.clone();
+            twice.append(tally);
+            assert_eq!(twice.to_string(), named(&[&items[..count], &items[..count]].concat(), 5));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::error::EngineError;
 use crate::storage::{ObjectMeta, Store, StoreError};
 
 /// Copies that are read; the smallest ones.
-const SAMPLE: usize = 4;
+pub const SAMPLE: usize = 4;
 /// Bytes held of each side.
 const PIECE: u64 = 4 << 20;
 
@@ -28,20 +28,33 @@ pub async fn missing<'c>(
     let missing = copy::missing(copies, listed);
     let mut doubted: Vec<&Copy> = missing.iter().copied().filter(|copy| only_tags_differ(copy, listed)).collect();
     doubted.sort_by_key(|copy| copy.source.size);
-    let sample = &doubted[..doubted.len().min(SAMPLE)];
-    if sample.is_empty() {
-        return Ok(missing);
+    doubted.truncate(SAMPLE);
+    match are_no_digests(source, destination, &doubted).await? {
+        true => Ok(missing.into_iter().filter(|copy| !only_tags_differ(copy, listed)).collect()),
+        false => Ok(missing),
     }
+}
+
+/// Whether tags say nothing, by some of the copies that differ by their tags alone: at most [`SAMPLE`], which are read.
+///
+/// # Errors
+/// The stores'.
+pub async fn are_no_digests(
+    source: &dyn Store,
+    destination: &dyn Store,
+    sample: &[&Copy],
+) -> Result<bool, EngineError> {
     for copy in sample {
         if !same_content(source, destination, copy).await? {
-            return Ok(missing);
+            return Ok(false);
         }
     }
-    tracing::info!(
-        copies = doubted.len(),
-        "the tags of these copies are no digests of their content (it may be encrypted with a key of the store): their sizes count"
-    );
-    Ok(missing.into_iter().filter(|copy| !only_tags_differ(copy, listed)).collect())
+    if !sample.is_empty() {
+        tracing::info!(
+            "the tags of copies are no digests of their content (it may be encrypted with a key of the store): their sizes count"
+        );
+    }
+    Ok(!sample.is_empty())
 }
 
 /// The keys of what is [`missing`].

@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::cloud::{CloudError, Volume, ZillizCloud};
 use crate::config::Settings;
 use crate::engine::artifact::{Artifact, Contents};
-use crate::engine::error::{EngineError, named};
+use crate::engine::error::{EngineError, Tally, named};
 use crate::engine::progress::Counters;
 use crate::engine::task::{Report, Stage, Summary, TASK_VERSION};
 use crate::engine::{self, connect};
 use crate::exit::Class;
+use crate::manifest::ObjectRecord;
 use crate::storage::{ObjectMeta, Store, StoreError, TransferOptions, list_all, transfer};
 
 /// Objects uploaded at once where the settings say nothing; memory is bounded apart from that.
@@ -197,16 +198,20 @@ fn uploaded(directory: &str, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
 
 /// Sees that everything our manifest names is there in its size. Of a backup of the Go tool nothing says so as certainly.
 fn complete(artifact: &Artifact, contents: &Contents, objects: &[ObjectMeta]) -> Result<(), EngineError> {
-    let wanted = contents.records.iter().map(|record| (artifact.keys.key(&record.key), record.size));
-    let damage: Vec<String> =
-        wanted.filter(|(key, size)| size_of(objects, key) != Some(*size)).map(|(key, _)| key).collect();
+    let mut damage = Tally::default();
+    for record in contents.records()?.into_iter().flatten() {
+        let ObjectRecord { key, size, .. } = record?;
+        let key = artifact.keys.key(&key);
+        if size_of(objects, &key) != Some(size) {
+            damage.add(|| key);
+        }
+    }
     match damage.is_empty() {
         true => Ok(()),
         false => Err(EngineError::Damaged(format!(
-            "backup {} is damaged, nothing was uploaded: {} objects are missing or of another size: {}",
+            "backup {} is damaged, nothing was uploaded: {} objects are missing or of another size: {damage}",
             artifact.keys.name(),
-            damage.len(),
-            named(&damage, SHOWN)
+            damage.total()
         ))),
     }
 }
@@ -340,7 +345,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::manifest::{BackupInfo, ObjectRecord};
+    use crate::manifest::BackupInfo;
+    use crate::manifest::objects::encode_objects;
     use crate::storage::memory::MemoryService;
 
     fn object(key: &str, size: u64) -> ObjectMeta {
@@ -365,7 +371,8 @@ mod tests {
         let artifact = Artifact::at(store, "p", "nightly").unwrap();
         let record = |key: &str, size| ObjectRecord { key: key.into(), size, ..ObjectRecord::default() };
         let records = vec![record("binlogs/a", 1), record("binlogs/b", 2), record("binlogs/c", 3)];
-        let contents = Contents { info: BackupInfo::default(), manifest: None, records };
+        let objects = Some(encode_objects(&records).unwrap().into());
+        let contents = Contents { info: BackupInfo::default(), manifest: None, objects };
         let there = |size| {
             vec![
                 object("p/nightly/binlogs/a", 1),

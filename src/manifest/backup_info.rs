@@ -1,4 +1,4 @@
-//! What a backup holds: databases, collections, partitions, segments and their files, as the Go tool stores them.
+//! What a backup holds: databases, collections and partitions, as the Go tool stores them; segments are in [`super::segment`].
 //!
 //! Source: milvus-backup.md 3.2 and 3.3. Field order is the order in the file. A zero value is left out, except for
 //! `state_code`, `size`, `has_index` and `log_size`, which are always there. Readers tolerate unknown keys.
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::go_json::is_zero;
 use super::rbac::RbacMeta;
 use super::schema::{CollectionSchema, IndexInfo, KeyValuePair};
+use super::segment::SegmentBackupInfo;
 
 /// Partition id that stands for all partitions of a collection.
 pub const ALL_PARTITIONS: i64 = -1;
@@ -335,111 +336,5 @@ impl PartitionBackupInfo {
             size: *size,
             load_state: load_state.clone(),
         }
-    }
-}
-
-/// A segment and its files.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SegmentBackupInfo {
-    /// Id at the source; part of every key.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub segment_id: i64,
-    /// Collection it belongs to.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub collection_id: i64,
-    /// Partition it belongs to, [`ALL_PARTITIONS`] for a delete-only segment of the whole collection.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub partition_id: i64,
-    /// Rows inserted; deletes are not subtracted.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_of_rows: i64,
-    /// Insert logs by field.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub binlogs: Vec<FieldBinlog>,
-    /// Old, never written.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub statslogs: Vec<FieldBinlog>,
-    /// Delta logs; may hold one empty element, see [`SegmentBackupInfo::delta_logs`].
-    #[serde(skip_serializing_if = "is_zero")]
-    pub deltalogs: Vec<FieldBinlog>,
-    /// Bytes; may count objects that are not listed.
-    pub size: i64,
-    /// Level between partition and segment in the keys; 0 for none. See [`SegmentBackupInfo::group`].
-    #[serde(skip_serializing_if = "is_zero")]
-    pub group_id: i64,
-    /// Old.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub backuped: bool,
-    /// Whether it holds deletes only.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub is_l0: bool,
-    /// Virtual channel, empty where the server did not tell.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub v_channel: String,
-    /// 0 or 1 for one file per field, 2 for column groups.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub storage_version: i64,
-}
-
-impl SegmentBackupInfo {
-    /// The group level of its keys; none in backups older than that level and for deletes of all partitions.
-    pub fn group(&self) -> Option<i64> {
-        (self.group_id != 0).then_some(self.group_id)
-    }
-
-    /// Insert logs with the id of their field (or column group).
-    pub fn insert_logs(&self) -> impl Iterator<Item = (i64, &Binlog)> {
-        self.binlogs.iter().flat_map(|field| field.binlogs.iter().map(|log| (field.field_id, log)))
-    }
-
-    /// Delta logs, without the empty element the Go tool writes for none.
-    pub fn delta_logs(&self) -> impl Iterator<Item = &Binlog> {
-        self.deltalogs.iter().flat_map(|field| &field.binlogs)
-    }
-}
-
-/// Files of one field, or of one column group.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FieldBinlog {
-    /// Field id; column group id where `storage_version` is 2; 0 for delta logs.
-    #[serde(rename = "fieldID", alias = "fieldId", alias = "fieldid", skip_serializing_if = "is_zero")]
-    pub field_id: i64,
-    /// Files.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub binlogs: Vec<Binlog>,
-}
-
-/// One file.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Binlog {
-    /// Old, never written.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub entries_num: i64,
-    /// Old, never written.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timestamp_from: u64,
-    /// Old, never written.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timestamp_to: u64,
-    /// Key in Milvus' bucket at the time of the backup. Never the key in the artifact, and not for finding anything.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub log_path: String,
-    /// Bytes.
-    pub log_size: i64,
-    /// Last part of the key.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub log_id: i64,
-}
-
-impl Binlog {
-    /// Last part of the key: the id, or the end of the original path where an old backup holds no id.
-    pub fn id(&self) -> Option<i64> {
-        if self.log_id != 0 {
-            return Some(self.log_id);
-        }
-        self.log_path.rsplit('/').next().and_then(|last| last.parse().ok())
     }
 }

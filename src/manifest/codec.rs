@@ -3,51 +3,81 @@
 //! Source: milvus-backup.md 3.2, 3.4 and 11.1.
 
 use std::collections::HashMap;
+use std::io::{BufReader, Read, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::backup_info::{
-    ALL_PARTITIONS, BackupFormat, BackupInfo, CollectionBackupInfo, PartitionBackupInfo, SegmentBackupInfo,
-};
+use super::backup_info::{ALL_PARTITIONS, BackupFormat, BackupInfo, CollectionBackupInfo, PartitionBackupInfo};
 use super::error::ManifestError;
 use super::go_json;
 use super::layout::MetaFile;
+use super::segment::SegmentBackupInfo;
 
 /// Database that an empty name stands for.
 pub const DEFAULT_DATABASE: &str = "default";
 
-/// The five files with their names below `meta/`, in the order they have to be written: the full one, whose presence
-/// tells that the metadata is complete, comes last.
-pub fn encode_meta(info: &BackupInfo) -> Result<[(&'static str, Vec<u8>); 5], ManifestError> {
+/// The five files in the order they have to be written: the full one, whose presence tells that the metadata is complete,
+/// comes last.
+pub const FILES: [MetaFile; 5] =
+    [MetaFile::Backup, MetaFile::Collection, MetaFile::Partition, MetaFile::Segment, MetaFile::Full];
+
+/// Writes one of the [`FILES`], a few bytes at a time: it is never whole in memory.
+pub fn write_meta(file: MetaFile, info: &BackupInfo, out: &mut dyn Write) -> Result<(), ManifestError> {
     let partitions = || info.collection_backups.iter().flat_map(|collection| &collection.partition_backups);
-    let head = BackupInfo {
-        id: info.id.clone(),
-        state_code: info.state_code,
-        name: info.name.clone(),
-        backup_timestamp: info.backup_timestamp,
-        size: info.size,
-        milvus_version: info.milvus_version.clone(),
-        format: info.format.clone(),
-        ..BackupInfo::default()
+    let written = match file {
+        MetaFile::Backup => {
+            let head = BackupInfo {
+                id: info.id.clone(),
+                state_code: info.state_code,
+                name: info.name.clone(),
+                backup_timestamp: info.backup_timestamp,
+                size: info.size,
+                milvus_version: info.milvus_version.clone(),
+                format: info.format.clone(),
+                ..BackupInfo::default()
+            };
+            go_json::to_writer(&head, out)
+        }
+        MetaFile::Collection => {
+            let infos = info.collection_backups.iter().map(CollectionBackupInfo::without_segments).collect();
+            go_json::to_writer(&Infos { infos }, out)
+        }
+        MetaFile::Partition => {
+            let infos = partitions().map(PartitionBackupInfo::without_segments).collect();
+            go_json::to_writer(&Infos { infos }, out)
+        }
+        MetaFile::Segment => {
+            let infos: Vec<&SegmentBackupInfo> =
+                partitions().flat_map(|partition| &partition.segment_backups).collect();
+            go_json::to_writer(&Infos { infos }, out)
+        }
+        MetaFile::Full => go_json::to_writer(info, out),
     };
-    let collections: Vec<_> = info.collection_backups.iter().map(CollectionBackupInfo::without_segments).collect();
-    let bare_partitions: Vec<_> = partitions().map(PartitionBackupInfo::without_segments).collect();
-    let segments: Vec<&SegmentBackupInfo> = partitions().flat_map(|partition| &partition.segment_backups).collect();
-    Ok([
-        encode(MetaFile::Backup, &head)?,
-        encode(MetaFile::Collection, &Infos { infos: collections })?,
-        encode(MetaFile::Partition, &Infos { infos: bare_partitions })?,
-        encode(MetaFile::Segment, &Infos { infos: segments })?,
-        encode(MetaFile::Full, info)?,
-    ])
+    written.map_err(|error| ManifestError::Encode { file: file.name(), cause: error.to_string() })
+}
+
+/// All of the [`FILES`] at once with their names below `meta/`, for small backups and tests.
+pub fn encode_meta(info: &BackupInfo) -> Result<[(&'static str, Vec<u8>); 5], ManifestError> {
+    let mut files = FILES.map(|file| (file.name(), Vec::new()));
+    for (file, (_, bytes)) in FILES.into_iter().zip(&mut files) {
+        write_meta(file, info, bytes)?;
+    }
+    Ok(files)
 }
 
 /// Reads `full_meta.json`. An empty database name becomes [`DEFAULT_DATABASE`]; an unknown `format` is refused.
 pub fn decode_full(bytes: &[u8]) -> Result<BackupInfo, ManifestError> {
     let info: BackupInfo = decode(MetaFile::Full, bytes)?;
     accept(info)
+}
+
+/// As [`decode_full`] and without all of the bytes at hand, but for one tolerance: it gives up where a `null` stands for a
+/// zero value. [`decode_full`] decides then.
+pub fn read_full(reader: impl Read) -> Result<BackupInfo, ManifestError> {
+    let read = serde_json::from_reader(BufReader::new(reader));
+    accept(read.map_err(|error| ManifestError::Json { file: MetaFile::Full.name(), cause: error.to_string() })?)
 }
 
 /// Rebuilds the metadata from the four level files where `full_meta.json` is missing.
@@ -107,12 +137,6 @@ pub fn join_levels(
 struct Infos<T> {
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     infos: Vec<T>,
-}
-
-fn encode<T: Serialize>(file: MetaFile, value: &T) -> Result<(&'static str, Vec<u8>), ManifestError> {
-    let bytes = go_json::to_vec(value)
-        .map_err(|error| ManifestError::Encode { file: file.name(), cause: error.to_string() })?;
-    Ok((file.name(), bytes))
 }
 
 /// Parses; where that fails, once more without `null`s, which Go reads as zero values.

@@ -2,7 +2,7 @@
 //!
 //! Owns names and bytes. Must never do I/O: callers fetch and store the bytes.
 //!
-//! - [`backup_info`] and [`rbac`]: the types of the Go tool's metadata files.
+//! - [`backup_info`], [`segment`] and [`rbac`]: the types of the Go tool's metadata files.
 //! - [`codec`]: those files, byte for byte as the Go tool writes them, and a tolerant reader.
 //! - [`layout`]: keys of Milvus' bucket and of an artifact, and artifact names.
 //! - [`operator_manifest`] and [`objects`]: our own files, which prove an artifact complete.
@@ -18,14 +18,13 @@ pub mod objects;
 pub mod operator_manifest;
 pub mod rbac;
 pub mod schema;
+pub mod segment;
 
-pub use backup_info::{
-    BackupFormat, BackupInfo, Binlog, CollectionBackupInfo, DatabaseBackupInfo, FieldBinlog, PartitionBackupInfo,
-    SegmentBackupInfo,
-};
-pub use codec::{decode_full, encode_meta, join_levels};
+pub use backup_info::{BackupFormat, BackupInfo, CollectionBackupInfo, DatabaseBackupInfo, PartitionBackupInfo};
+pub use codec::{decode_full, encode_meta, join_levels, read_full, write_meta};
 pub use error::ManifestError;
 pub use layout::{Artifact, LogKey, LogKind, MetaFile, artifact_name, validate_artifact_name};
 pub use objects::ObjectRecord;
 pub use operator_manifest::OperatorManifest;
 pub use schema::{CollectionSchema, FieldSchema, IndexInfo, KeyValuePair};
+pub use segment::{Binlog, BinlogMore, FieldBinlog, SegmentBackupInfo};

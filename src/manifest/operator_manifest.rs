@@ -2,6 +2,8 @@
 //!
 //! Written last. A reader tolerates unknown fields and refuses a newer [`FORMAT_VERSION`].
 
+use std::io::{self, Read, Write};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -100,24 +102,65 @@ impl OperatorManifest {
         serde_json::from_slice(bytes).map_err(damaged)
     }
 
-    /// Proves that `meta/full_meta.json` is the one this manifest was written for.
-    pub fn check_full_meta(&self, bytes: &[u8]) -> Result<(), ManifestError> {
-        check_digest("meta/full_meta.json", &self.full_meta_sha256, bytes)
+    /// Proves by its [`digest`] that `meta/full_meta.json` is the one this manifest was written for.
+    pub fn check_full_meta(&self, found: String) -> Result<(), ManifestError> {
+        check_digest("meta/full_meta.json", &self.full_meta_sha256, found)
     }
 
     /// Proves that `operator/objects.jsonl.zst` is the one this manifest was written for.
     pub fn check_objects(&self, bytes: &[u8]) -> Result<(), ManifestError> {
-        check_digest("operator/objects.jsonl.zst", &self.objects_sha256, bytes)
+        check_digest("operator/objects.jsonl.zst", &self.objects_sha256, digest(bytes))
     }
 }
 
 /// SHA-256 of bytes in lower-case hex.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
-fn check_digest(file: &'static str, expected: &str, bytes: &[u8]) -> Result<(), ManifestError> {
-    let found = digest(bytes);
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes that are read or written through here, with the [`digest`] of all that passed.
+pub struct Digested<S> {
+    inner: S,
+    passed: Sha256,
+}
+
+impl<S> Digested<S> {
+    /// Nothing passed yet.
+    pub fn new(inner: S) -> Digested<S> {
+        Digested { inner, passed: Sha256::new() }
+    }
+
+    /// SHA-256 of everything that passed, in lower-case hex.
+    pub fn digest(self) -> String {
+        hex(&self.passed.finalize())
+    }
+}
+
+impl<S: Write> Write for Digested<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.passed.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<S: Read> Read for Digested<S> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        self.passed.update(&bytes[..read]);
+        Ok(read)
+    }
+}
+
+fn check_digest(file: &'static str, expected: &str, found: String) -> Result<(), ManifestError> {
     if found == expected {
         return Ok(());
     }
@@ -216,8 +259,8 @@ mod tests {
     #[test]
     fn a_changed_file_is_told_from_its_digest() {
         let manifest = manifest();
-        manifest.check_full_meta(b"{}").unwrap();
-        let error = manifest.check_full_meta(b"{ }").unwrap_err();
+        manifest.check_full_meta(digest(b"{}")).unwrap();
+        let error = manifest.check_full_meta(digest(b"{ }")).unwrap_err();
         assert!(error.to_string().contains("meta/full_meta.json was changed"), "{error}");
         assert_eq!(digest(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }

@@ -1,15 +1,20 @@
 //! A whole artifact in a bucket of which one object is damaged, or the listing lies.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use milvus_backup_operator::engine::artifact::Artifact;
+use milvus_backup_operator::engine::inventory::Inventory;
+use milvus_backup_operator::engine::proof;
+use milvus_backup_operator::manifest::layout::parse_log_path;
 use milvus_backup_operator::manifest::objects::encode_objects;
 use milvus_backup_operator::manifest::operator_manifest::digest;
-use milvus_backup_operator::manifest::{ObjectRecord, OperatorManifest, decode_full, encode_meta};
+use milvus_backup_operator::manifest::{
+    BackupInfo, Binlog, FieldBinlog, ObjectRecord, OperatorManifest, SegmentBackupInfo, decode_full, encode_meta,
+};
 use milvus_backup_operator::storage::memory::{MemoryService, MemoryStore};
-use milvus_backup_operator::storage::{ObjectMeta, Store, list_all};
+use milvus_backup_operator::storage::{Store, list_all};
 
 use super::harness::{Memory, Target, explore};
 use super::logs::golden;
@@ -27,7 +32,7 @@ async fn artifact(ours: bool) -> MemoryStore {
         let etag = put(&path, file.bytes).await;
         records.push(ObjectRecord { key: path, size, etag, ..ObjectRecord::default() });
     }
-    for (name, body) in encode_meta(&decode_full(FULL).unwrap()).unwrap() {
+    for (name, body) in encode_meta(&described(&records)).unwrap() {
         put(&format!("meta/{name}"), body).await;
     }
     if ours {
@@ -36,6 +41,31 @@ async fn artifact(ours: bool) -> MemoryStore {
         put("operator/objects.jsonl.zst", objects).await;
     }
     store
+}
+
+/// Metadata that names these objects beside what real metadata has of a collection.
+fn described(records: &[ObjectRecord]) -> BackupInfo {
+    let mut info = decode_full(FULL).unwrap();
+    let mut segments: BTreeMap<(i64, i64, i64), SegmentBackupInfo> = BTreeMap::new();
+    for record in records {
+        let (key, group) = parse_log_path(&record.key).unwrap();
+        let segment = segments.entry((key.collection, key.partition, key.segment)).or_insert(SegmentBackupInfo {
+            segment_id: key.segment,
+            collection_id: key.collection,
+            partition_id: key.partition,
+            group_id: group.unwrap_or_default(),
+            ..SegmentBackupInfo::default()
+        });
+        let log = Binlog { log_id: key.log, log_size: record.size as i64, ..Binlog::default() };
+        let field = FieldBinlog { field_id: key.field.unwrap_or_default(), binlogs: vec![log] };
+        if key.field.is_some() { segment.binlogs.push(field) } else { segment.deltalogs.push(field) }
+    }
+    let mut collection = info.collection_backups.remove(0);
+    collection.partition_backups.clear();
+    collection.l0_segments = segments.into_values().collect();
+    collection.collection_id = collection.l0_segments[0].collection_id;
+    info.collection_backups = vec![collection];
+    info
 }
 
 /// The first two bytes say which object is damaged; the rest is what becomes of it.
@@ -71,19 +101,24 @@ async fn read(store: &MemoryStore, damaged: &str) -> Result<(), String> {
         Ok(contents) => contents,
         Err(error) => return named(error.to_string()),
     };
-    let mut listed = artifact.listed().await.map_err(|error| error.to_string())?;
-    let all: HashSet<i64> =
-        contents.info.collection_backups.iter().map(|collection| collection.collection_id).collect();
-    let _ = artifact.strays(&contents, &listed);
-    if let Err(error) = artifact.prove(&contents, &all, &listed).await {
+    let logs = Inventory::of(&contents.info.collection_backups);
+    let all: HashSet<i64> = logs.logs().map(|log| log.key.collection).collect();
+    let proven = match proof::compare(&artifact, &contents, &logs).await {
+        Ok(compared) => compared.prove(&artifact, &contents, &logs, &all).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = proven {
         named(error.to_string())?;
     }
-    // A listing may say anything, too.
-    listed.push(ObjectMeta { key: damaged.to_owned(), size: u64::MAX, etag: String::new() });
-    let _ = artifact.strays(&contents, &listed);
-    let paths: Vec<String> =
-        listed.iter().filter_map(|one| artifact.keys.relative(&one.key)).map(str::to_owned).collect();
-    let _ = artifact.inspect(&paths).await.map(|inspected| inspected.of_whole_segments());
+    // What is listed is looked into, whatever the metadata says of it.
+    let there: HashSet<String> = list_all(store, "prod/nightly/binlogs/")
+        .await
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .map(|object| object.key)
+        .collect();
+    let listed = logs.logs().filter(|log| there.contains(&artifact.keys.log(&log.key, log.group)));
+    let _ = proof::inspect(&artifact, listed).await.map(|inspected| inspected.of_whole_segments());
     Ok(())
 }
 

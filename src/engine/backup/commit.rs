@@ -1,18 +1,23 @@
 //! The commit: the Go tool's five files in its order, then our manifest, which makes the run count.
 
+use std::io::{BufWriter, IntoInnerError};
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Backup, recovery_point};
+use super::verify::Verified;
+use super::{Backup, recovery_point, stored_rows};
 use crate::engine::artifact::Artifact;
+use crate::engine::copy::leaving_nothing_open;
 use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
 use crate::engine::task::{Report, Run, Summary, TASK_VERSION};
 use crate::manifest::layout::OperatorFile;
-use crate::manifest::objects::encode_objects;
-use crate::manifest::operator_manifest::{FORMAT_VERSION, Source, Totals, digest};
-use crate::manifest::{BackupInfo, ObjectRecord, OperatorManifest, encode_meta};
-use crate::storage::{Condition, Written};
+use crate::manifest::operator_manifest::{Digested, FORMAT_VERSION, Source, Totals, digest};
+use crate::manifest::{BackupInfo, ManifestError, OperatorManifest, codec};
+use crate::storage::pieces::{PIECE, PieceWriter, put_pieces};
+use crate::storage::{Condition, OpenUploads, Written};
 
 /// Writes everything; answers the digest of the manifest as read back from the bucket.
 ///
@@ -21,17 +26,13 @@ use crate::storage::{Condition, Written};
 pub(super) async fn write(
     artifact: &Artifact,
     backup: &Backup<'_>,
-    info: &BackupInfo,
-    records: &[ObjectRecord],
+    info: &Arc<BackupInfo>,
+    verified: Verified,
     failed: &[String],
 ) -> Result<String, EngineError> {
     let store = artifact.store();
-    let mut full_digest = String::new();
-    for (name, body) in encode_meta(info)? {
-        full_digest = digest(&body);
-        store.put(&artifact.keys.key(&format!("meta/{name}")), Bytes::from(body)).await?;
-    }
-    let objects = encode_objects(records)?;
+    let full_digest = metadata(artifact, info, backup.counters).await?;
+    let Verified { objects, count, bytes } = verified;
     let manifest = OperatorManifest {
         format_version: FORMAT_VERSION,
         artifact: backup.task.artifact.clone(),
@@ -46,11 +47,17 @@ pub(super) async fn write(
         },
         full_meta_sha256: full_digest,
         objects_sha256: digest(&objects),
-        totals: totals(info, records),
+        totals: Totals {
+            objects: count,
+            bytes,
+            rows: stored_rows(info),
+            collections: info.collection_backups.len() as u64,
+            databases: info.database_backups.len() as u64,
+        },
         partial: !failed.is_empty(),
         failed_collections: failed.iter().map(|line| line.split(':').next().unwrap_or(line).to_owned()).collect(),
     };
-    store.put(&artifact.keys.operator(OperatorFile::Objects), Bytes::from(objects)).await?;
+    store.put(&artifact.keys.operator(OperatorFile::Objects), objects).await?;
     let key = artifact.keys.operator(OperatorFile::Manifest);
     let body = Bytes::from(manifest.encode()?);
     if let Written::Refused = store.put_if(&key, body, Condition::Absent).await? {
@@ -59,14 +66,33 @@ pub(super) async fn write(
     Ok(digest(&store.get(&key).await?))
 }
 
-fn totals(info: &BackupInfo, records: &[ObjectRecord]) -> Totals {
-    Totals {
-        objects: records.len() as u64,
-        bytes: records.iter().map(|record| record.size).sum(),
-        rows: info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum(),
-        collections: info.collection_backups.len() as u64,
-        databases: info.database_backups.len() as u64,
-    }
+/// Writes the Go tool's five files as they are made; answers the digest of the full one.
+pub(super) async fn metadata(
+    artifact: &Artifact,
+    info: &Arc<BackupInfo>,
+    counters: &Counters,
+) -> Result<String, EngineError> {
+    let store = artifact.store();
+    let open = OpenUploads::default();
+    let write = async {
+        let mut digest = String::new();
+        for file in codec::FILES {
+            let info = info.clone();
+            let write = move |writer: &mut PieceWriter| {
+                // The serializer writes a few bytes at a time.
+                let mut writer = BufWriter::with_capacity(1 << 16, Digested::new(writer));
+                codec::write_meta(file, &info, &mut writer)?;
+                let unwritten = |error: IntoInnerError<_>| ManifestError::Encode {
+                    file: file.name(),
+                    cause: error.error().to_string(),
+                };
+                Ok::<_, EngineError>(writer.into_inner().map_err(unwritten)?.digest())
+            };
+            digest = put_pieces(store, &artifact.keys.meta(file), PIECE, &open, write).await?;
+        }
+        Ok(digest)
+    };
+    leaving_nothing_open(counters, store, &open, write).await
 }
 
 /// The result of an earlier attempt of this run that committed but could not report (its Job was lost).
@@ -81,8 +107,8 @@ pub(super) async fn already(
     let Some((manifest, digest)) = artifact.manifest().await? else {
         return Ok(None);
     };
-    let contents = artifact.read().await?;
-    if contents.info.id != run.uid {
+    let (info, _) = artifact.describe().await?;
+    if info.id != run.uid {
         return Err(EngineError::Rejected(format!(
             "there is already a backup {}: choose another name or delete it first",
             manifest.artifact

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::segments::{Found, Log, STORAGE_VERSION};
+use super::logs::Log;
+use super::segments::{Found, STORAGE_VERSION};
 use crate::engine::error::EngineError;
 use crate::manifest::{LogKind, binlog};
 use crate::storage::Store;
@@ -16,25 +18,41 @@ const READERS: usize = 8;
 /// A delta log larger than this was not written in the seconds since the flush; it is not read.
 const DELTA_LIMIT: u64 = 8 << 20;
 
+/// Milvus' bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The bucket.
+    pub store: &'a dyn Store,
+    /// Milvus' rootPath in it.
+    pub root_path: &'a str,
+}
+
+impl Source<'_> {
+    async fn get(&self, found: &Found, log: &Log) -> Result<Bytes, EngineError> {
+        Ok(self.store.get(&found.key(log).in_milvus(self.root_path)).await?)
+    }
+}
+
 /// Leaves out delta logs whose deletes all came after the flush: with them a backup would hold the old half of an upsert
 /// as deleted and not have its new half, and the row would be gone.
 ///
 /// # Errors
 /// The store's. A delta log that cannot be understood is kept: the proof of a restore judges it.
 pub async fn without_later_deletes(
-    store: &dyn Store,
+    source: &Source<'_>,
     segments: Vec<Found>,
     flush_ts: u64,
 ) -> Result<Vec<Found>, EngineError> {
     let kept: Vec<Found> = stream::iter(segments)
-        .map(|found| async move {
-            let mut kept = Vec::with_capacity(found.logs.len());
-            for log in found.logs {
-                if log.key.kind() == LogKind::Insert || !later(store, &log, flush_ts).await? {
-                    kept.push(log);
+        .map(|mut found| async move {
+            let mut dropped = BTreeSet::new();
+            for log in found.logs.iter().filter(|log| log.kind() == LogKind::Delta) {
+                if later(source, &found, log, flush_ts).await? {
+                    dropped.insert(log.id);
                 }
             }
-            Ok::<_, EngineError>(Found { logs: kept, ..found })
+            found.logs.retain(|log| log.kind() == LogKind::Insert || !dropped.contains(&log.id));
+            Ok::<_, EngineError>(found)
         })
         .buffered(READERS)
         .try_collect()
@@ -62,7 +80,7 @@ pub struct Recovered {
 /// # Errors
 /// The store's. A file that cannot be understood is kept: the proof of a restore judges it.
 pub async fn without_later_rows(
-    store: &dyn Store,
+    source: &Source<'_>,
     segments: Vec<Found>,
     known: &BTreeSet<i64>,
     flush_ts: u64,
@@ -70,7 +88,7 @@ pub async fn without_later_rows(
     let looked: Vec<(Found, Option<(u64, u64)>)> = stream::iter(segments)
         .map(|found| async move {
             let strange = !found.deletes_only && !known.contains(&found.segment.id);
-            let span = if strange { span(store, &found).await? } else { None };
+            let span = if strange { span(source, &found).await? } else { None };
             Ok::<_, EngineError>((found, span))
         })
         .buffered(READERS)
@@ -89,21 +107,21 @@ pub async fn without_later_rows(
 }
 
 /// Times of the first and the last row; none where they cannot be known at little cost.
-async fn span(store: &dyn Store, found: &Found) -> Result<Option<(u64, u64)>, EngineError> {
+async fn span(source: &Source<'_>, found: &Found) -> Result<Option<(u64, u64)>, EngineError> {
     let mut span: Option<(u64, u64)> = None;
     let mut group = (found.segment.storage_version < STORAGE_VERSION).then_some(TIMESTAMP_FIELD);
-    for log in found.logs.iter().filter(|log| log.key.kind() == LogKind::Insert) {
-        if log.object.size > TIMES_LIMIT || group.is_some_and(|group| log.key.field != Some(group)) {
+    for log in found.logs.iter().filter(|log| log.kind() == LogKind::Insert) {
+        if log.size > TIMES_LIMIT || group.is_some_and(|group| log.field != Some(group)) {
             continue;
         }
-        let body = store.get(&log.object.key).await?;
+        let body = source.get(found, log).await?;
         let times = if found.segment.storage_version < STORAGE_VERSION {
             binlog::timestamps(&body)
         } else {
             if group.is_none() && !binlog::group_fields(&body).is_ok_and(|fields| fields.contains(&TIMESTAMP_FIELD)) {
                 continue;
             }
-            group = log.key.field;
+            group = log.field;
             binlog::group_timestamps(&body)
         };
         let Ok(times) = times else { return Ok(None) };
@@ -115,11 +133,11 @@ async fn span(store: &dyn Store, found: &Found) -> Result<Option<(u64, u64)>, En
     Ok(span)
 }
 
-async fn later(store: &dyn Store, log: &Log, flush_ts: u64) -> Result<bool, EngineError> {
-    if log.object.size > DELTA_LIMIT {
+async fn later(source: &Source<'_>, found: &Found, log: &Log, flush_ts: u64) -> Result<bool, EngineError> {
+    if log.size > DELTA_LIMIT {
         return Ok(false);
     }
-    let body = store.get(&log.object.key).await?;
+    let body = source.get(found, log).await?;
     // The deletes themselves are asked: 2.5 leaves the timestamps of the file's events without meaning.
     Ok(binlog::deletes(&body).is_ok_and(|all| !all.is_empty() && all.iter().all(|one| one.timestamp > flush_ts)))
 }

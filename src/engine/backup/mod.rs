@@ -4,14 +4,18 @@
 //! lists what is there already and copies the rest; it never trusts a half-made artifact.
 
 mod commit;
+mod copies;
 mod describe;
 mod flush;
 mod later;
+mod logs;
 mod pause;
 mod segments;
+mod there;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,20 +23,24 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::artifact::Artifact;
-use super::copy::{self, Copy};
+use super::copy;
 use super::error::{EngineError, bounded};
+use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
 use super::select::{Name, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
-use super::{access, connect, lock, preflight, tags};
+use super::{access, connect, lock, preflight};
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
-use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair, ObjectRecord};
+use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair};
 use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
-use crate::storage::{Store, list_all, sweep_uploads};
+use crate::storage::{Store, Tag, sweep_uploads};
 
+use copies::Copies;
 pub use pause::Pause;
+use there::There;
+use verify::Verified;
 
 /// Collections described and listed at once.
 const COLLECTIONS: usize = 8;
@@ -73,13 +81,14 @@ impl Flushed {
 }
 
 /// A planned collection, or why it cannot be backed up.
-type Planned = (Name, Result<(CollectionBackupInfo, Vec<Copy>), EngineError>);
+type Planned = (Name, Result<(CollectionBackupInfo, Vec<Tag>), EngineError>);
 
 /// What can be backed up, and what cannot.
 #[derive(Default)]
 struct Split {
     collections: Vec<CollectionBackupInfo>,
-    copies: Vec<Copy>,
+    /// Of the objects to copy, in the order of the metadata.
+    tags: Vec<Tag>,
     /// `database.collection: why`.
     failed: Vec<String>,
 }
@@ -126,10 +135,19 @@ impl Backup<'_> {
         }
         let flushed = self.flush(&names).await?;
         let planned = self.plan(&names, &flushed).await;
-        let Split { collections, copies, failed } = self.split(planned)?;
+        let Split { collections, tags, failed } = self.split(planned)?;
+        let logs = Inventory::of(&collections);
+        let copies = Copies {
+            source: self.source.as_ref(),
+            root_path: &self.task.milvus.store.prefix,
+            artifact: &self.artifact,
+            logs: &logs,
+            tags: &tags,
+        };
         let copied_bytes = self.copy(&copies, &lock).await?;
         self.counters.enter(Stage::Verifying);
-        let records = verify::artifact(&self.artifact, self.source.as_ref(), &copies, self.task.verify).await?;
+        let verified = verify::artifact(&copies, self.task.verify).await?;
+        drop((logs, tags));
         self.counters.enter(Stage::Finalizing);
         let mut info = self.info(collections, flushed.cluster).await?;
         if self.task.rbac {
@@ -140,9 +158,10 @@ impl Backup<'_> {
         if let Ok(mut noted) = self.warnings.lock() {
             warnings.append(&mut noted);
         }
-        let summary = summary(&info, &records, copied_bytes, self.task, warnings);
+        let summary = summary(&info, &verified, copied_bytes, self.task, warnings);
         lock.still_held().await?;
-        let digest = commit::write(&self.artifact, self, &info, &records, &failed).await?;
+        let info = Arc::new(info);
+        let digest = commit::write(&self.artifact, self, &info, verified, &failed).await?;
         Ok(self.report(&info, summary, digest, failed))
     }
 
@@ -205,7 +224,7 @@ impl Backup<'_> {
             .await
     }
 
-    async fn plan_one(&self, name: &Name, flushed: &Flushed) -> Result<(CollectionBackupInfo, Vec<Copy>), EngineError> {
+    async fn plan_one(&self, name: &Name, flushed: &Flushed) -> Result<(CollectionBackupInfo, Vec<Tag>), EngineError> {
         let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
         let ticket = flushed.tickets.get(name);
         if let Some(ticket) = ticket {
@@ -222,14 +241,14 @@ impl Backup<'_> {
         let found = match info.backup_timestamp {
             0 => found,
             flush_ts => {
-                let source = self.source.as_ref();
-                let kept = later::without_later_rows(source, found, &flushed.known(name), flush_ts).await?;
+                let source = later::Source { store: self.source.as_ref(), root_path: root };
+                let kept = later::without_later_rows(&source, found, &flushed.known(name), flush_ts).await?;
                 self.note_mixed(name, &kept.mixed);
-                later::without_later_deletes(source, kept.segments, flush_ts).await?
+                later::without_later_deletes(&source, kept.segments, flush_ts).await?
             }
         };
-        let copies = segments::record(&mut info, &self.artifact.keys, found);
-        Ok((info, copies))
+        let tags = segments::record(&mut info, root, found);
+        Ok((info, tags))
     }
 
     fn note_mixed(&self, name: &Name, mixed: &[i64]) {
@@ -246,12 +265,15 @@ impl Backup<'_> {
 
     /// Keeps what can be backed up; decides by `onCollectionError` what the rest means.
     fn split(&self, planned: Vec<Planned>) -> Result<Split, EngineError> {
-        let Split { mut collections, mut copies, mut failed } = Split::default();
+        let Split { mut collections, mut tags, mut failed } = Split::default();
         for (name, outcome) in planned {
             match outcome {
                 Ok((info, wanted)) => {
                     collections.push(info);
-                    copies.extend(wanted);
+                    match tags.is_empty() {
+                        true => tags = wanted,
+                        false => tags.extend(wanted),
+                    }
                 }
                 Err(error)
                     if self.task.on_collection_error == OnCollectionError::Continue
@@ -263,24 +285,28 @@ impl Backup<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Split { collections, copies, failed })
+        Ok(Split { collections, tags, failed })
     }
 
     /// Copies what is not there yet; answers the bytes moved by this attempt.
-    async fn copy(&self, copies: &[Copy], lock: &lock::Lock<'_>) -> Result<u64, EngineError> {
-        let bytes = copies.iter().map(|copy| copy.source.size).sum();
-        self.counters.plan(self.counters.read(Timestamp::UNIX_EPOCH).collections_total, copies.len() as u64, bytes);
+    async fn copy(&self, copies: &Copies<'_>, lock: &lock::Lock<'_>) -> Result<u64, EngineError> {
+        let logs = copies.logs;
+        let bytes = logs.logs().map(|log| log.size).sum();
+        let objects = logs.places() as u64;
+        self.counters.plan(self.counters.read(Timestamp::UNIX_EPOCH).collections_total, objects, bytes);
         self.counters.enter(Stage::CopyingData);
-        let there = list_all(self.artifact.store(), &self.artifact.keys.binlogs()).await?;
-        let todo = tags::missing(self.source.as_ref(), self.artifact.store(), copies, &there).await?;
-        let left: u64 = todo.iter().map(|copy| copy.source.size).sum();
-        self.counters.objects((copies.len() - todo.len()) as u64, bytes - left);
-        tracing::info!(objects = copies.len(), copy = todo.len(), bytes = left, "planned");
+        let There { copied, strays } = there::look(copies).await?;
+        let todo = || logs.logs().filter(|log| !copied[log.place]);
+        let (count, left) = todo().fold((0, 0), |(count, left), log| (count + 1, left + log.size));
+        self.counters.objects(objects - count, bytes - left);
+        tracing::info!(objects, copy = count, bytes = left, "planned");
         let copier = copy::Copier::new(&self.task.limits, self.counters);
-        let todo = todo.into_iter().cloned();
+        let todo = todo().map(|log| copies.copy(&log));
         let moved = copier.all(self.source.as_ref(), self.artifact.store(), todo, self.counters, lock).await?;
         lock.still_held().await?;
-        self.artifact.remove_strays(copies, &there).await?;
+        if strays {
+            there::remove_strays(copies, lock).await?;
+        }
         self.counters.collections(self.counters.read(Timestamp::UNIX_EPOCH).collections_total);
         Ok(moved)
     }
@@ -360,9 +386,13 @@ fn recovery_point(info: &BackupInfo) -> Option<Timestamp> {
     points?.into_iter().min()
 }
 
+fn stored_rows(info: &BackupInfo) -> u64 {
+    info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum()
+}
+
 fn summary(
     info: &BackupInfo,
-    records: &[ObjectRecord],
+    verified: &Verified,
     copied: u64,
     task: &BackupTask,
     mut warnings: Vec<String>,
@@ -371,12 +401,15 @@ fn summary(
         warnings.push("flush was skipped: rows that were still in memory are not in the backup".to_owned());
     }
     Summary {
-        size_bytes: records.iter().map(|record| record.size).sum(),
+        size_bytes: verified.bytes,
         copied_bytes: copied,
-        objects: records.len() as u64,
+        objects: verified.count,
         collections: info.collection_backups.len() as u64,
         databases: info.database_backups.len() as u64,
-        rows: info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum(),
+        rows: stored_rows(info),
         warnings,
     }
 }
+
+#[cfg(test)]
+mod memory_tests;

@@ -1,32 +1,26 @@
 //! Which objects belong to which segment: one listing per collection and log kind, matched with the server's segments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::engine::copy::Copy;
+use super::logs::{self, Log, Logs};
 use crate::engine::error::{EngineError, named};
 use crate::engine::patience::patient;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::ALL_PARTITIONS;
-use crate::manifest::layout::{self, Artifact};
+use crate::manifest::layout;
 use crate::manifest::{Binlog, CollectionBackupInfo, FieldBinlog, LogKey, LogKind, SegmentBackupInfo};
 use crate::milvus::{FlushTicket, Gate, Milvus, Missing, Segment, SegmentFiles, SegmentLevel, SegmentState};
-use crate::storage::{ObjectMeta, Store, list_all};
+use crate::storage::{Store, Tag};
 
 /// Looks again this often when compaction replaced a segment between the two questions.
 const TRIES: usize = 5;
 
-/// One object of a collection.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// What the key says.
-    pub key: LogKey,
-    /// As listed.
-    pub object: ObjectMeta,
-}
-
 /// A segment with its objects.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// Collection.
+    pub collection: i64,
     /// As the server listed it.
     pub segment: Segment,
     /// Virtual channel, empty where the server tells none.
@@ -35,6 +29,14 @@ pub struct Found {
     pub deletes_only: bool,
     /// Its objects.
     pub logs: Vec<Log>,
+}
+
+impl Found {
+    /// The ids of one of its logs.
+    pub fn key(&self, log: &Log) -> LogKey {
+        let Segment { id: segment, partition_id: partition, .. } = self.segment;
+        LogKey { collection: self.collection, partition, segment, field: log.field, log: log.id }
+    }
 }
 
 /// From this storage version on a file holds a group of columns instead of one field.
@@ -70,7 +72,8 @@ pub async fn of(
             )));
         }
         let files = exact(milvus, &name, info.collection_id, &segments).await?;
-        let logs = logs(store, root_path, info.collection_id).await?;
+        let wanted: BTreeSet<(i64, i64)> = segments.iter().map(Logs::place).collect();
+        let logs = logs::of(store, root_path, info.collection_id, &wanted).await?;
         let assigned = match files {
             // Compaction took a segment between the two questions.
             Exact::Vanished(segments) => Err(segments),
@@ -108,18 +111,6 @@ fn consistent(segments: Vec<Segment>, ticket: Option<&FlushTicket>, untold_delet
         return flushed.into_iter().filter(|one| own.contains(&one.id) || deletes(one)).collect();
     }
     flushed
-}
-
-async fn logs(store: &dyn Store, root_path: &str, collection: i64) -> Result<Vec<Log>, EngineError> {
-    let mut logs = Vec::new();
-    for kind in [LogKind::Insert, LogKind::Delta] {
-        for object in list_all(store, &layout::milvus_collection_prefix(root_path, kind, collection)).await? {
-            if let Some(key) = LogKey::parse_in_milvus(root_path, &object.key) {
-                logs.push(Log { key, object });
-            }
-        }
-    }
-    Ok(logs)
 }
 
 /// What the server says about the files of segments.
@@ -184,29 +175,28 @@ async fn of_known_partitions(
 ///
 /// # Errors
 /// The segments that have rows but no insert log, or not the same number of files for every field.
-fn assign(
+pub(super) fn assign(
     segments: Vec<Segment>,
-    logs: Vec<Log>,
+    mut listed: Logs,
     untold_deletes: bool,
     fields: &BTreeSet<i64>,
 ) -> Result<Vec<Found>, Vec<i64>> {
-    let mut by_segment = by_segment(logs);
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for segment in segments {
-        let logs = by_segment.remove(&segment.id).unwrap_or_default();
+        let logs = listed.take(&segment);
         if logs.is_empty() && segment.rows == 0 {
             continue;
         }
-        let deltas_only = logs.iter().all(|log| log.key.kind() == LogKind::Delta);
+        let deltas_only = logs.iter().all(|log| log.kind() == LogKind::Delta);
         let deletes_only = says_deletes_only(&segment) || (untold_deletes && segment.rows == 0 && deltas_only);
         // Column groups have names of their own; there the count is all that can be told.
         let by_field = segment.storage_version < COLUMN_GROUPS;
-        let present = |field: &i64| logs.iter().any(|log| log.key.field == Some(*field));
+        let present = |field: &i64| logs.iter().any(|log| log.field == Some(*field));
         if !deletes_only && (!complete(&logs) || (by_field && !fields.iter().all(present))) {
             missing.push(segment.id);
         }
-        found.push(Found { segment, channel: String::new(), deletes_only, logs });
+        found.push(Found { collection: listed.collection, segment, channel: String::new(), deletes_only, logs });
     }
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
@@ -215,8 +205,7 @@ fn assign(
 ///
 /// # Errors
 /// The segments the server tells nothing about, or of which a file is not there.
-fn named_files(segments: Vec<Segment>, logs: Vec<Log>, files: Vec<SegmentFiles>) -> Result<Vec<Found>, Vec<i64>> {
-    let mut by_segment = by_segment(logs);
+fn named_files(segments: Vec<Segment>, mut logs: Logs, files: Vec<SegmentFiles>) -> Result<Vec<Found>, Vec<i64>> {
     let mut files: BTreeMap<i64, SegmentFiles> = files.into_iter().map(|files| (files.segment, files)).collect();
     let mut found = Vec::new();
     let mut missing = Vec::new();
@@ -225,16 +214,22 @@ fn named_files(segments: Vec<Segment>, logs: Vec<Log>, files: Vec<SegmentFiles>)
             missing.push(segment.id);
             continue;
         };
-        let mut listed = by_segment.remove(&segment.id).unwrap_or_default();
+        let mut listed = logs.take(&segment);
         let inserts = files.inserts.iter().map(|(field, log)| (Some(*field), *log));
         let wanted: BTreeSet<(Option<i64>, i64)> = inserts.chain(files.deltas.iter().map(|log| (None, *log))).collect();
-        listed.retain(|log| wanted.contains(&(log.key.field, log.key.log)));
+        listed.retain(|log| wanted.contains(&(log.field, log.id)));
         let deletes_only = says_deletes_only(&segment);
         let no_rows = files.inserts.is_empty() && !deletes_only;
         if listed.len() != wanted.len() || (no_rows && segment.rows > 0) {
             missing.push(segment.id);
         } else if !listed.is_empty() && !no_rows {
-            found.push(Found { segment, channel: files.channel, deletes_only, logs: listed });
+            found.push(Found {
+                collection: logs.collection,
+                segment,
+                channel: files.channel,
+                deletes_only,
+                logs: listed,
+            });
         }
     }
     if missing.is_empty() { Ok(found) } else { Err(missing) }
@@ -242,14 +237,6 @@ fn named_files(segments: Vec<Segment>, logs: Vec<Log>, files: Vec<SegmentFiles>)
 
 fn says_deletes_only(segment: &Segment) -> bool {
     segment.level == SegmentLevel::L0 || segment.partition_id == ALL_PARTITIONS
-}
-
-fn by_segment(logs: Vec<Log>) -> BTreeMap<i64, Vec<Log>> {
-    let mut by_segment: BTreeMap<i64, Vec<Log>> = BTreeMap::new();
-    for log in logs {
-        by_segment.entry(log.key.segment).or_default().push(log);
-    }
-    by_segment
 }
 
 /// The fields that every segment has files of: row id and timestamp (0 and 1), and of the schema those that cannot have been
@@ -262,20 +249,25 @@ fn fields_of_every_segment(info: &CollectionBackupInfo) -> BTreeSet<i64> {
 /// Every field has the same number of files, and at least one.
 fn complete(logs: &[Log]) -> bool {
     let mut files: BTreeMap<i64, usize> = BTreeMap::new();
-    for log in logs.iter().filter(|log| log.key.kind() == LogKind::Insert) {
-        *files.entry(log.key.field.unwrap_or_default()).or_default() += 1;
+    for log in logs.iter().filter(|log| log.kind() == LogKind::Insert) {
+        *files.entry(log.field.unwrap_or_default()).or_default() += 1;
     }
     let mut counts = files.values();
     counts.next().is_some_and(|first| counts.all(|count| count == first))
 }
 
-/// Adds segments to the metadata of their collection; answers the copies they need.
-pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Vec<Found>) -> Vec<Copy> {
-    let mut copies = Vec::new();
-    for Found { segment, channel, deletes_only, logs } in segments {
-        let everywhere = segment.partition_id == ALL_PARTITIONS;
-        let group = (!everywhere).then_some(segment.id);
-        copies.extend(logs.iter().map(|log| Copy { source: log.object.clone(), to: artifact.log(&log.key, group) }));
+/// Adds segments to the metadata of their collection; answers the tags of their objects in its order, which is that of an
+/// `Inventory`.
+pub fn record(info: &mut CollectionBackupInfo, root_path: &str, mut segments: Vec<Found>) -> Vec<Tag> {
+    let root: Arc<str> = root_path.trim_matches('/').into();
+    let order: BTreeMap<i64, usize> =
+        info.partition_backups.iter().enumerate().map(|(at, partition)| (partition.partition_id, at)).collect();
+    // Those of no partition come last.
+    let partition = |segment: &Segment| order.get(&segment.partition_id).copied().unwrap_or(usize::MAX);
+    segments.sort_by_key(|found| partition(&found.segment));
+    let mut tags = Vec::with_capacity(segments.iter().map(|found| found.logs.len()).sum());
+    for Found { collection: _, segment, channel, deletes_only, logs } in segments {
+        let group = (segment.partition_id != ALL_PARTITIONS).then_some(segment.id);
         let recorded = SegmentBackupInfo {
             segment_id: segment.id,
             collection_id: info.collection_id,
@@ -283,14 +275,16 @@ pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Ve
             num_of_rows: segment.rows,
             binlogs: fields(&logs),
             deltalogs: deltas(&logs),
-            size: logs.iter().map(|log| size(&log.object)).sum(),
+            size: logs.iter().map(size).sum(),
             group_id: group.unwrap_or_default(),
             is_l0: deletes_only,
             v_channel: channel,
             storage_version: segment.storage_version,
+            root: (!logs.is_empty()).then(|| root.clone()),
             ..SegmentBackupInfo::default()
         };
-        match info.partition_backups.iter_mut().find(|partition| partition.partition_id == segment.partition_id) {
+        tags.extend(logs.into_iter().map(|log| log.tag));
+        match info.partition_backups.get_mut(partition(&segment)) {
             Some(partition) => {
                 partition.size += recorded.size;
                 partition.segment_backups.push(recorded);
@@ -300,34 +294,40 @@ pub fn record(info: &mut CollectionBackupInfo, artifact: &Artifact, segments: Ve
     }
     info.size = info.partition_backups.iter().map(|partition| partition.size).sum::<i64>()
         + info.l0_segments.iter().map(|segment| segment.size).sum::<i64>();
-    copies
+    tags
 }
 
+/// The logs are in ascending order of fields and ids.
 fn fields(logs: &[Log]) -> Vec<FieldBinlog> {
-    let mut fields: BTreeMap<i64, Vec<Binlog>> = BTreeMap::new();
-    for log in logs.iter().filter(|log| log.key.kind() == LogKind::Insert) {
-        fields.entry(log.key.field.unwrap_or_default()).or_default().push(binlog(log));
-    }
-    fields.into_iter().map(|(field_id, binlogs)| FieldBinlog { field_id, binlogs }).collect()
+    let fields = logs.chunk_by(|one, next| one.field == next.field);
+    let insert_logs = fields.filter_map(|logs| {
+        let field_id = logs.first()?.field?;
+        Some(FieldBinlog { field_id, binlogs: logs.iter().map(binlog).collect() })
+    });
+    let mut fields: Vec<FieldBinlog> = insert_logs.collect();
+    fields.shrink_to_fit();
+    fields
 }
 
 /// One element even when there is none: the Go tool's list path writes it so (milvus-backup.md 3.3).
 fn deltas(logs: &[Log]) -> Vec<FieldBinlog> {
-    let binlogs = logs.iter().filter(|log| log.key.kind() == LogKind::Delta).map(binlog).collect();
+    let mut binlogs: Vec<Binlog> = logs.iter().filter(|log| log.kind() == LogKind::Delta).map(binlog).collect();
+    binlogs.shrink_to_fit();
     vec![FieldBinlog { field_id: 0, binlogs }]
 }
 
 fn binlog(log: &Log) -> Binlog {
-    Binlog { log_path: log.object.key.clone(), log_size: size(&log.object), log_id: log.key.log, ..Binlog::default() }
+    Binlog { log_size: size(log), log_id: log.id, more: None }
 }
 
-fn size(object: &ObjectMeta) -> i64 {
-    i64::try_from(object.size).unwrap_or(i64::MAX)
+fn size(log: &Log) -> i64 {
+    i64::try_from(log.size).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::inventory::Inventory;
     use crate::manifest::backup_info::PartitionBackupInfo;
     use crate::manifest::schema::{CollectionSchema, FieldSchema};
 
@@ -343,10 +343,18 @@ mod tests {
         }
     }
 
-    fn log(segment: i64, field: Option<i64>, id: i64) -> Log {
-        let key = LogKey { collection: 1, partition: 2, segment, field, log: id };
-        let object = ObjectMeta { key: key.in_milvus("files"), size: 10, etag: "e".into() };
-        Log { key, object }
+    type Listed = ((i64, i64), Log);
+
+    fn log(segment: i64, field: Option<i64>, id: i64) -> Listed {
+        ((segment, 2), Log { field, id, size: 10, tag: Tag::from(id.to_string().as_str()) })
+    }
+
+    fn listed(logs: &[Listed]) -> Logs {
+        let mut by_segment: BTreeMap<(i64, i64), Vec<Log>> = BTreeMap::new();
+        for (place, log) in logs {
+            by_segment.entry(*place).or_default().push(log.clone());
+        }
+        Logs { collection: 1, by_segment }
     }
 
     fn ids(segments: &[Segment]) -> Vec<i64> {
@@ -370,13 +378,13 @@ mod tests {
 
     #[test]
     fn a_segment_with_rows_and_no_objects_is_missing() {
-        assert_eq!(assign(vec![segment(7, 5)], vec![], false, &BTreeSet::new()).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], listed(&[]), false, &BTreeSet::new()).unwrap_err(), [7]);
     }
 
     #[test]
     fn a_segment_whose_fields_have_different_numbers_of_files_is_missing() {
         let logs = vec![log(7, Some(0), 1), log(7, Some(1), 2), log(7, Some(1), 3)];
-        assert_eq!(assign(vec![segment(7, 5)], logs, false, &BTreeSet::new()).unwrap_err(), [7]);
+        assert_eq!(assign(vec![segment(7, 5)], listed(&logs), false, &BTreeSet::new()).unwrap_err(), [7]);
     }
 
     #[test]
@@ -385,19 +393,19 @@ mod tests {
         let schema = CollectionSchema { fields: vec![field(100, false), field(101, true)], ..Default::default() };
         let info = CollectionBackupInfo { schema, ..Default::default() };
         let fields = fields_of_every_segment(&info);
-        let logs = |of: &[i64]| of.iter().map(|field| log(7, Some(*field), 10 + field)).collect::<Vec<_>>();
-        assert!(assign(vec![segment(7, 5)], logs(&[0, 1, 100]), false, &fields).is_ok());
+        let logs = |of: &[i64]| of.iter().map(|field| log(7, Some(*field), 10 + field)).collect::<Vec<Listed>>();
+        assert!(assign(vec![segment(7, 5)], listed(&logs(&[0, 1, 100])), false, &fields).is_ok());
         for lost in [&[1, 100][..], &[0, 100], &[0, 1], &[0, 1, 101]] {
-            assert_eq!(assign(vec![segment(7, 5)], logs(lost), false, &fields).unwrap_err(), [7], "{lost:?}");
+            assert_eq!(assign(vec![segment(7, 5)], listed(&logs(lost)), false, &fields).unwrap_err(), [7], "{lost:?}");
         }
         let groups = Segment { storage_version: 2, ..segment(7, 5) };
-        assert!(assign(vec![groups], logs(&[0, 102]), false, &fields).is_ok());
+        assert!(assign(vec![groups], listed(&logs(&[0, 102])), false, &fields).is_ok());
     }
 
     #[test]
     fn objects_of_segments_the_server_no_longer_names_are_left_out() {
         let logs = vec![log(7, Some(0), 1), log(8, Some(0), 2)];
-        let found = assign(vec![segment(7, 5), segment(9, 0)], logs, false, &BTreeSet::new()).unwrap();
+        let found = assign(vec![segment(7, 5), segment(9, 0)], listed(&logs), false, &BTreeSet::new()).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].logs.len(), 1);
     }
@@ -425,9 +433,9 @@ mod tests {
     fn a_server_that_does_not_tell_levels_has_its_delete_only_segments_found_by_their_files() {
         let quiet = Segment { level: SegmentLevel::Legacy, ..segment(7, 0) };
         let logs = vec![log(7, None, 1)];
-        let found = assign(vec![quiet.clone()], logs.clone(), true, &BTreeSet::new()).unwrap();
+        let found = assign(vec![quiet.clone()], listed(&logs), true, &BTreeSet::new()).unwrap();
         assert!(found[0].deletes_only);
-        assert_eq!(assign(vec![quiet], logs, false, &BTreeSet::new()).unwrap_err(), [7]);
+        assert_eq!(assign(vec![quiet], listed(&logs), false, &BTreeSet::new()).unwrap_err(), [7]);
     }
 
     #[test]
@@ -435,35 +443,58 @@ mod tests {
         let logs = vec![log(7, Some(0), 1), log(7, Some(100), 2), log(7, Some(100), 3), log(7, None, 4)];
         let files =
             SegmentFiles { segment: 7, channel: "ch_0v0".into(), inserts: vec![(0, 1), (100, 2)], deltas: vec![4] };
-        let found = named_files(vec![segment(7, 5)], logs.clone(), vec![files.clone()]).unwrap();
+        let found = named_files(vec![segment(7, 5)], listed(&logs), vec![files.clone()]).unwrap();
         assert_eq!((found[0].logs.len(), found[0].channel.as_str()), (3, "ch_0v0"));
         let absent = SegmentFiles { inserts: vec![(0, 1), (100, 9)], ..files };
-        assert_eq!(named_files(vec![segment(7, 5)], logs.clone(), vec![absent]).unwrap_err(), [7]);
-        assert_eq!(named_files(vec![segment(7, 5)], logs, vec![]).unwrap_err(), [7]);
+        assert_eq!(named_files(vec![segment(7, 5)], listed(&logs), vec![absent]).unwrap_err(), [7]);
+        assert_eq!(named_files(vec![segment(7, 5)], listed(&logs), vec![]).unwrap_err(), [7]);
     }
 
     #[test]
-    fn metadata_and_copies_follow_the_layout_with_the_group_level() {
+    fn metadata_and_tags_are_in_one_order_and_give_the_keys_of_the_layout() {
+        let partition = |partition_id| PartitionBackupInfo { partition_id, ..Default::default() };
         let mut info = CollectionBackupInfo {
             collection_id: 1,
-            partition_backups: vec![PartitionBackupInfo { partition_id: 2, ..Default::default() }],
+            partition_backups: vec![partition(2), partition(3)],
             ..Default::default()
         };
-        let logs = vec![log(7, Some(0), 1), log(7, Some(100), 2), log(7, None, 3)];
-        let found = Found { segment: segment(7, 5), channel: "ch_0v0".into(), deletes_only: false, logs };
-        let copies = record(&mut info, &Artifact::new("backup", "a").unwrap(), vec![found]);
-        let keys: Vec<&str> = copies.iter().map(|copy| copy.to.as_str()).collect();
+        let found = |id, partition_id, logs: &[Listed]| Found {
+            collection: 1,
+            segment: Segment { partition_id, ..segment(id, 5) },
+            channel: "ch_0v0".into(),
+            deletes_only: partition_id == ALL_PARTITIONS,
+            logs: logs.iter().map(|(_, log)| log.clone()).collect(),
+        };
+        let segments = vec![
+            found(9, ALL_PARTITIONS, &[log(9, None, 6)]),
+            found(8, 3, &[log(8, Some(0), 5)]),
+            found(7, 2, &[log(7, Some(0), 1), log(7, Some(100), 2), log(7, Some(100), 4), log(7, None, 3)]),
+        ];
+        let tags = record(&mut info, "/files/", segments);
+        let artifact = layout::Artifact::new("backup", "a").unwrap();
+        let collections = [info];
+        let inventory = Inventory::of(&collections);
+        let keys: Vec<String> = inventory.logs().map(|log| artifact.log(&log.key, log.group)).collect();
         assert_eq!(
             keys,
             [
                 "backup/a/binlogs/insert_log/1/2/7/7/0/1",
                 "backup/a/binlogs/insert_log/1/2/7/7/100/2",
-                "backup/a/binlogs/delta_log/1/2/7/7/3"
+                "backup/a/binlogs/insert_log/1/2/7/7/100/4",
+                "backup/a/binlogs/delta_log/1/2/7/7/3",
+                "backup/a/binlogs/insert_log/1/3/8/8/0/5",
+                "backup/a/binlogs/delta_log/1/-1/9/6"
             ]
         );
+        for log in inventory.logs() {
+            assert_eq!(tags[log.place].to_string(), log.key.log.to_string());
+        }
+        let [info] = &collections;
         let recorded = &info.partition_backups[0].segment_backups[0];
-        assert_eq!((recorded.group_id, recorded.size, info.size), (7, 30, 30));
-        assert_eq!(recorded.binlogs[1].field_id, 100);
+        assert_eq!((recorded.group_id, recorded.size, info.size), (7, 40, 60));
+        let (field, last) = recorded.insert_logs().last().unwrap();
+        assert_eq!(recorded.log_path(Some(field), last), "files/insert_log/1/2/7/100/4");
         assert_eq!(recorded.deltalogs[0].binlogs[0].log_id, 3);
+        assert_eq!(info.l0_segments[0].group(), None);
     }
 }

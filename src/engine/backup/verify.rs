@@ -1,54 +1,74 @@
 //! Proves the copies and writes down what each object is.
 
-use crate::engine::artifact::Artifact;
-use crate::engine::copy::Copy;
-use crate::engine::error::{EngineError, named};
-use crate::engine::tags;
+use bytes::Bytes;
+
+use super::copies::{Copies, Seen};
+use crate::engine::error::{EngineError, Tally};
+use crate::engine::proof;
 use crate::engine::task::VerifyBackup;
 use crate::manifest::ObjectRecord;
-use crate::storage::{Store, list_all};
+use crate::manifest::layout::log_path;
+use crate::manifest::objects::ObjectsWriter;
+use crate::storage::Listing;
 
-/// Compares the artifact with the source listing by one listing; with `Checksum` also reads every object.
+/// The objects of an artifact.
+#[derive(Debug)]
+pub struct Verified {
+    /// `operator/objects.jsonl.zst`.
+    pub objects: Bytes,
+    /// How many they are.
+    pub count: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Compares the artifact with the listing of its source by one listing, page by page; with `Checksum` also reads every
+/// object.
 ///
 /// # Errors
 /// [`EngineError::Damaged`] naming the objects that are not what was listed.
-pub async fn artifact(
-    artifact: &Artifact,
-    source: &dyn Store,
-    copies: &[Copy],
-    level: VerifyBackup,
-) -> Result<Vec<ObjectRecord>, EngineError> {
-    let listed = list_all(artifact.store(), &artifact.keys.binlogs()).await?;
+pub async fn artifact(copies: &Copies<'_>, level: VerifyBackup) -> Result<Verified, EngineError> {
+    let (artifact, logs) = (copies.artifact, copies.logs);
+    let mut seen = copies.unseen();
+    let mut finder = logs.finder();
+    let mut records = ObjectsWriter::new()?;
+    let (mut count, mut bytes) = (0, 0);
+    let mut listing = Listing::new(artifact.store(), artifact.keys.binlogs());
+    while let Some(page) = listing.next().await? {
+        for object in page {
+            let Some((key, group)) = artifact.keys.parse_log(&object.key) else { continue };
+            let unseen = |place: usize| seen[place] == Seen::Not;
+            let Some(log) = finder.find(&key, group).filter(|log| unseen(log.place)) else { continue };
+            seen[log.place] = copies.compare(&log, &object);
+            count += 1;
+            bytes += object.size;
+            records.push(&ObjectRecord {
+                key: log_path(&key, group),
+                size: object.size,
+                etag: object.etag,
+                source_key: Some(key.in_milvus(copies.root_path)),
+                rows: None,
+            })?;
+        }
+    }
     if level != VerifyBackup::None {
-        let wrong = tags::differing(source, artifact.store(), copies, &listed).await?;
+        copies.settle(&mut seen).await?;
+        let mut wrong = Tally::default();
+        for log in logs.logs().filter(|log| seen[log.place] != Seen::Same) {
+            wrong.add(|| artifact.keys.log(&log.key, log.group));
+        }
         if !wrong.is_empty() {
             return Err(EngineError::Damaged(format!(
-                "{} copies are not what was listed in Milvus' bucket: {}",
-                wrong.len(),
-                named(&wrong, 5)
+                "{} copies are not what was listed in Milvus' bucket: {wrong}",
+                wrong.total()
             )));
         }
     }
-    let sources: std::collections::HashMap<&str, &Copy> = copies.iter().map(|copy| (copy.to.as_str(), copy)).collect();
-    let records: Vec<ObjectRecord> = listed
-        .iter()
-        .filter_map(|object| {
-            let copy = sources.get(object.key.as_str())?;
-            Some(ObjectRecord {
-                key: artifact.keys.relative(&object.key)?.to_owned(),
-                size: object.size,
-                etag: object.etag.clone(),
-                source_key: Some(copy.source.key.clone()),
-                rows: None,
-            })
-        })
-        .collect();
     if level == VerifyBackup::Checksum {
-        let paths: Vec<String> = records.iter().map(|record| record.key.clone()).collect();
-        let damaged = artifact.inspect(&paths).await?.of_whole_segments();
+        let damaged = proof::inspect(artifact, logs.logs()).await?.of_whole_segments();
         if !damaged.is_empty() {
-            return Err(EngineError::Damaged(format!("the backup is damaged: {}", named(&damaged, 5))));
+            return Err(EngineError::Damaged(format!("the backup is damaged: {damaged}")));
         }
     }
-    Ok(records)
+    Ok(Verified { objects: records.finish()?.into(), count, bytes })
 }

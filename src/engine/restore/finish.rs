@@ -19,7 +19,7 @@ const COUNT_DEADLINE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// The server's.
-pub async fn indexes(milvus: &Milvus, item: &Item, how: Indexes) -> Result<(), EngineError> {
+pub async fn indexes(milvus: &Milvus, item: &Item<'_>, how: Indexes) -> Result<(), EngineError> {
     if how == Indexes::Skip {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub async fn indexes(milvus: &Milvus, item: &Item, how: Indexes) -> Result<(), E
     Ok(())
 }
 
-fn is_vector(item: &Item, index: &IndexInfo) -> bool {
+fn is_vector(item: &Item<'_>, index: &IndexInfo) -> bool {
     // Vector types have numbers from 100 to 106 (milvus-wire.md 3.2).
     let vector = |data_type: i32| (100..=106).contains(&data_type);
     item.info.schema.fields.iter().any(|field| field.name == index.field_name && vector(field.data_type))
@@ -63,7 +63,7 @@ fn params(index: &IndexInfo, auto: bool) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// The server's.
-pub async fn aliases(milvus: &Milvus, item: &Item) -> Result<Vec<String>, EngineError> {
+pub async fn aliases(milvus: &Milvus, item: &Item<'_>) -> Result<Vec<String>, EngineError> {
     if item.source.collection != item.target.collection {
         return Ok(Vec::new());
     }
@@ -96,7 +96,7 @@ pub enum Loading {
 }
 
 /// Pure: what `load` means for a collection. Without an index on every vector field nothing can be loaded.
-pub fn loading(item: &Item, load: Load, indexes: Indexes) -> Loading {
+pub fn loading(item: &Item<'_>, load: Load, indexes: Indexes) -> Loading {
     let vectors = item.info.schema.fields.iter().filter(|field| (100..=106).contains(&field.data_type));
     let indexed = |name: &str| item.info.index_infos.iter().any(|index| index.field_name == name);
     if indexes == Indexes::Skip || !vectors.clone().all(|field| indexed(&field.name)) {
@@ -126,7 +126,7 @@ pub fn loading(item: &Item, load: Load, indexes: Indexes) -> Loading {
 ///
 /// # Errors
 /// The server's, or the deadline.
-pub async fn load(milvus: &Milvus, item: &Item, task: &RestoreTask) -> Result<bool, EngineError> {
+pub async fn load(milvus: &Milvus, item: &Item<'_>, task: &RestoreTask) -> Result<bool, EngineError> {
     let (database, collection) = (item.target.database.as_str(), item.target.collection.as_str());
     let partitions = match loading(item, task.load, task.indexes) {
         Loading::No => return Ok(false),
@@ -151,7 +151,7 @@ pub async fn load(milvus: &Milvus, item: &Item, task: &RestoreTask) -> Result<bo
 ///
 /// # Errors
 /// The server's.
-pub async fn count(milvus: &Milvus, item: &Item, expected: &RangeInclusive<u64>) -> Result<u64, EngineError> {
+pub async fn count(milvus: &Milvus, item: &Item<'_>, expected: &RangeInclusive<u64>) -> Result<u64, EngineError> {
     let (database, collection) = (item.target.database.as_str(), item.target.collection.as_str());
     let seen = std::sync::atomic::AtomicU64::new(0);
     let look = || async {
@@ -173,7 +173,7 @@ mod tests {
     use crate::manifest::backup_info::PartitionBackupInfo;
     use crate::manifest::{CollectionBackupInfo, FieldSchema};
 
-    fn item(load_state: &str, partitions: &[(&str, &str)], indexed: bool) -> Item {
+    fn info(load_state: &str, partitions: &[(&str, &str)], indexed: bool) -> CollectionBackupInfo {
         let mut info = CollectionBackupInfo { load_state: load_state.into(), ..Default::default() };
         info.schema.fields = vec![FieldSchema { name: "v".into(), data_type: 101, ..Default::default() }];
         if indexed {
@@ -187,6 +187,10 @@ mod tests {
                 ..Default::default()
             })
             .collect();
+        info
+    }
+
+    fn item(info: &CollectionBackupInfo) -> Item<'_> {
         let name = Name::new("default", "c");
         Item { source: name.clone(), target: name, action: Action::Create, info, batches: vec![] }
     }
@@ -196,20 +200,20 @@ mod tests {
         let both = [("a", "Loaded"), ("b", "Loaded")];
         let one = [("a", "Loaded"), ("b", "NotLoad")];
         let rebuild = Indexes::Rebuild;
-        assert_eq!(loading(&item("Loaded", &both, true), Load::Original, rebuild), Loading::Whole);
-        assert_eq!(loading(&item("NotLoad", &both, true), Load::Original, rebuild), Loading::No);
+        assert_eq!(loading(&item(&info("Loaded", &both, true)), Load::Original, rebuild), Loading::Whole);
+        assert_eq!(loading(&item(&info("NotLoad", &both, true)), Load::Original, rebuild), Loading::No);
         assert_eq!(
-            loading(&item("Loading", &one, true), Load::Original, rebuild),
+            loading(&item(&info("Loading", &one, true)), Load::Original, rebuild),
             Loading::Partitions(vec!["a".into()])
         );
-        assert_eq!(loading(&item("NotLoad", &both, true), Load::All, rebuild), Loading::Whole);
-        assert_eq!(loading(&item("Loaded", &both, true), Load::None, rebuild), Loading::No);
+        assert_eq!(loading(&item(&info("NotLoad", &both, true)), Load::All, rebuild), Loading::Whole);
+        assert_eq!(loading(&item(&info("Loaded", &both, true)), Load::None, rebuild), Loading::No);
     }
 
     #[test]
     fn without_an_index_on_the_vector_nothing_is_loaded() {
-        assert_eq!(loading(&item("Loaded", &[], false), Load::All, Indexes::Rebuild), Loading::No);
-        assert_eq!(loading(&item("Loaded", &[], true), Load::All, Indexes::Skip), Loading::No);
+        assert_eq!(loading(&item(&info("Loaded", &[], false)), Load::All, Indexes::Rebuild), Loading::No);
+        assert_eq!(loading(&item(&info("Loaded", &[], true)), Load::All, Indexes::Skip), Loading::No);
     }
 
     #[test]

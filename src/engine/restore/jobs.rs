@@ -22,18 +22,22 @@ const RESTARTS: u32 = 3;
 
 impl Restore<'_> {
     /// The recovery point of a collection, where rows beyond it are to be left out.
-    pub(super) fn cut(&self, item: &Item) -> Option<u64> {
+    pub(super) fn cut(&self, item: &Item<'_>) -> Option<u64> {
         Some(item.info.backup_timestamp).filter(|timestamp| self.task.cut_to_recovery_point && *timestamp != 0)
     }
 
     /// The same as the server draws the line: where it wants milliseconds, everything of the last one is in.
-    pub(super) fn counted_to(&self, item: &Item) -> Option<u64> {
+    pub(super) fn counted_to(&self, item: &Item<'_>) -> Option<u64> {
         let exact = self.milvus.version().has(Gate::HybridImportBounds);
         self.cut(item).map(|cut| if exact { cut } else { cut | ((1 << 18) - 1) })
     }
 
     /// All import jobs; answers the rows the collection has then by what the server says, or why it gave a job up.
-    pub(super) async fn import(&self, item: &Item, expected: &Expected) -> Result<Result<u64, String>, EngineError> {
+    pub(super) async fn import(
+        &self,
+        item: &Item<'_>,
+        expected: &Expected,
+    ) -> Result<Result<u64, String>, EngineError> {
         if let Some(reason) = self.planned_otherwise(item).await {
             return Ok(Err(reason));
         }
@@ -58,7 +62,7 @@ impl Restore<'_> {
     /// Jobs of one kind at once; answers what the server says it imported, or why it gave one up.
     async fn import_kind(
         &self,
-        item: &Item,
+        item: &Item<'_>,
         expected: &Expected,
         kind: BatchKind,
     ) -> Result<Result<u64, String>, EngineError> {
@@ -111,7 +115,7 @@ impl Restore<'_> {
 
     /// Jobs of an earlier attempt that this one would cut otherwise (the server was upgraded, or REST came or went): none of
     /// them can be told from ours, so the collection is made anew.
-    async fn planned_otherwise(&self, item: &Item) -> Option<String> {
+    async fn planned_otherwise(&self, item: &Item<'_>) -> Option<String> {
         let begun = self.ledger.entry(&item.target).await?.imports;
         let planned: HashSet<String> = item.batches.iter().map(|batch| self.identity(batch)).collect();
         let strange = begun.iter().find(|import| !planned.contains(&import.directory))?;
@@ -122,7 +126,7 @@ impl Restore<'_> {
         format!("{}{}", self.origin.prefix, batch.identity())
     }
 
-    async fn job(&self, item: &Item, batch: &plan::Batch, given_up: &AtomicBool) -> Result<Ended, EngineError> {
+    async fn job(&self, item: &Item<'_>, batch: &plan::Batch, given_up: &AtomicBool) -> Result<Ended, EngineError> {
         let key = |path: &String| format!("{}{path}", self.origin.prefix);
         let directories = batch.directories.iter().map(|directory| {
             let mut paths = vec![key(&directory.first)];
@@ -151,7 +155,7 @@ impl Restore<'_> {
     }
 
     /// Options of a job (milvus-backup.md 4.7, milvus-newer.md 2).
-    fn options(&self, item: &Item, batch: &plan::Batch) -> Vec<(String, String)> {
+    fn options(&self, item: &Item<'_>, batch: &plan::Batch) -> Vec<(String, String)> {
         let sort = if batch.kind == BatchKind::Rows { "backup" } else { "l0_import" };
         let mut options =
             vec![(sort.to_owned(), "true".to_owned()), ("skip_disk_quota_check".to_owned(), "true".to_owned())];
@@ -165,7 +169,7 @@ impl Restore<'_> {
     }
 
     /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
-    pub(super) async fn start_over(&self, item: &Item, reason: &str) -> Result<(), EngineError> {
+    pub(super) async fn start_over(&self, item: &Item<'_>, reason: &str) -> Result<(), EngineError> {
         let restarts = self.ledger.entry(&item.target).await.map_or(0, |entry| entry.restarts);
         if restarts >= RESTARTS {
             return Err(EngineError::Rejected(format!("milvus could not import into {}: {reason}", item.target)));

@@ -25,8 +25,10 @@ use self::plan::{Action, Item, Route};
 use self::rows::Expected;
 use super::artifact::{Artifact, Contents};
 use super::error::{EngineError, bounded, named};
+use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
+use super::proof::{self, Compared};
 use super::select::{Name, select};
 use super::task::{
     Content, OnConflict, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION, VerifyRestore,
@@ -34,7 +36,6 @@ use super::task::{
 use super::{access, connect, copy, preflight};
 use crate::exit::Class;
 use crate::milvus::{Gate, Milvus};
-use crate::storage::ObjectMeta;
 
 /// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded ...
 const COLLECTIONS: usize = 4;
@@ -106,12 +107,13 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
         readers: tokio::sync::Semaphore::new(READERS),
         warnings: std::sync::Mutex::default(),
     };
-    let listed = match task.content {
-        Content::Full => artifact.listed().await?,
-        Content::SchemaOnly => Vec::new(),
+    let logs = Inventory::of(&contents.info.collection_backups);
+    let compared = match task.content {
+        Content::Full => proof::compare(&artifact, &contents, &logs).await?,
+        Content::SchemaOnly => Compared::default(),
     };
-    let items = restore.plan(&contents, &listed).await?;
-    restore.prove(&contents, &items, &listed).await?;
+    let items = restore.plan(&contents, &compared.strays).await?;
+    restore.prove(&contents, &logs, &items, compared).await?;
     restore.storage_path().await?;
     if task.preflight_only {
         return Ok(restore.preflight_report(&items));
@@ -149,7 +151,7 @@ fn pinned(task: &RestoreTask, contents: &Contents) -> Result<(), EngineError> {
 
 impl Restore<'_> {
     /// Selection, mapping, conflicts: all names are known before anything is touched.
-    async fn plan(&self, contents: &Contents, listed: &[ObjectMeta]) -> Result<Vec<Item>, EngineError> {
+    async fn plan<'c>(&self, contents: &'c Contents, strays: &BTreeSet<i64>) -> Result<Vec<Item<'c>>, EngineError> {
         let rejected = EngineError::Rejected;
         let info = &contents.info;
         let in_backup: Vec<Name> =
@@ -176,7 +178,6 @@ impl Restore<'_> {
         let begun: BTreeSet<Name> = self.ledger.read().await.entries.iter().map(ledger::Entry::name).collect();
         let actions =
             plan::actions(&pairs, &existing, &begun, self.task.on_conflict).map_err(EngineError::ConflictFound)?;
-        let strays = self.artifact.strays(contents, listed);
         let mut items = Vec::new();
         for ((source, target), action) in pairs.into_iter().zip(actions) {
             let Some(info) = info
@@ -200,10 +201,10 @@ impl Restore<'_> {
                 return Err(preflight::unsupported(format!("collection {source} {why}; nothing was touched")));
             }
             let batches = match self.task.content {
-                Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), &strays),
+                Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), strays),
                 Content::SchemaOnly => Vec::new(),
             };
-            items.push(Item { source, target, action, info: info.clone(), batches });
+            items.push(Item { source, target, action, info, batches });
         }
         let sum = |count: fn(&plan::Batch) -> u64| {
             items.iter().filter(|item| item.action != Action::Skip).flat_map(|item| &item.batches).map(count).sum()
@@ -235,16 +236,22 @@ impl Restore<'_> {
         }
     }
 
-    async fn prove(&self, contents: &Contents, items: &[Item], listed: &[ObjectMeta]) -> Result<(), EngineError> {
+    async fn prove(
+        &self,
+        contents: &Contents,
+        logs: &Inventory<'_>,
+        items: &[Item<'_>],
+        compared: Compared,
+    ) -> Result<(), EngineError> {
         if self.task.content == Content::SchemaOnly {
             return Ok(());
         }
         let wanted = items.iter().filter(|item| item.action != Action::Skip);
         let collections: HashSet<i64> = wanted.map(|item| item.info.collection_id).collect();
-        self.artifact.prove(contents, &collections, listed).await
+        compared.prove(self.artifact, contents, logs, &collections).await
     }
 
-    async fn carry_out(&self, contents: &Contents, items: &[Item]) -> Result<Report, EngineError> {
+    async fn carry_out(&self, contents: &Contents, items: &[Item<'_>]) -> Result<Report, EngineError> {
         self.ledger.take().await?;
         self.databases(contents, items).await?;
         if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
@@ -252,7 +259,7 @@ impl Restore<'_> {
             self.warn(access::restore(self.milvus, recorded).await?);
         }
         self.counters.enter(Stage::CopyingData);
-        let outcomes: Vec<(&Item, Result<Outcome, EngineError>)> = stream::iter(items)
+        let outcomes: Vec<(&Item<'_>, Result<Outcome, EngineError>)> = stream::iter(items)
             .map(|item| async move { (item, self.collection(item).await) })
             .buffer_unordered(if self.route == Route::Jobs { LATER_COLLECTIONS } else { COLLECTIONS })
             .collect()
@@ -276,7 +283,7 @@ impl Restore<'_> {
         Ok(self.report(items, done).await)
     }
 
-    async fn databases(&self, contents: &Contents, items: &[Item]) -> Result<(), EngineError> {
+    async fn databases(&self, contents: &Contents, items: &[Item<'_>]) -> Result<(), EngineError> {
         let mut wanted = BTreeMap::new();
         for item in items.iter().filter(|item| item.action != Action::Skip) {
             let recorded =
@@ -301,7 +308,7 @@ impl Restore<'_> {
     }
 
     /// One collection from wherever the ledger says it is, to its counted rows.
-    async fn collection(&self, item: &Item) -> Result<Outcome, EngineError> {
+    async fn collection(&self, item: &Item<'_>) -> Result<Outcome, EngineError> {
         if item.action == Action::Skip {
             self.counters.collections(1);
             return Ok(Outcome::default());
@@ -328,7 +335,7 @@ impl Restore<'_> {
     }
 
     /// Makes the empty collection, unless an earlier attempt did.
-    async fn prepare(&self, item: &Item) -> Result<(), EngineError> {
+    async fn prepare(&self, item: &Item<'_>) -> Result<(), EngineError> {
         let mut step = self.ledger.entry(&item.target).await.map(|entry| entry.step);
         self.counters.touched();
         match step {
@@ -349,13 +356,13 @@ impl Restore<'_> {
         }
         if step.is_none_or(|step| step <= Step::Creating) {
             self.ledger.step(&item.target, Step::Creating).await?;
-            create::collection(self.milvus, &item.target, &item.info).await?;
+            create::collection(self.milvus, &item.target, item.info).await?;
             self.ledger.step(&item.target, Step::Created).await?;
         }
         Ok(())
     }
 
-    async fn finish(&self, item: &Item, expected: &Expected, imported: u64) -> Result<Outcome, EngineError> {
+    async fn finish(&self, item: &Item<'_>, expected: &Expected, imported: u64) -> Result<Outcome, EngineError> {
         self.ledger.step(&item.target, Step::Imported).await?;
         finish::indexes(self.milvus, item, self.task.indexes).await?;
         let warnings = finish::aliases(self.milvus, item).await?;
@@ -407,7 +414,7 @@ impl Restore<'_> {
         }
     }
 
-    fn preflight_report(&self, items: &[Item]) -> Report {
+    fn preflight_report(&self, items: &[Item<'_>]) -> Report {
         let plan = plan::summary(items);
         Report {
             version: TASK_VERSION,
@@ -424,7 +431,7 @@ impl Restore<'_> {
         }
     }
 
-    async fn report(&self, items: &[Item], done: Vec<(&Item, Outcome)>) -> Report {
+    async fn report(&self, items: &[Item<'_>], done: Vec<(&Item<'_>, Outcome)>) -> Report {
         let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
         let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
         let created = self.ledger.read().await.entries.len() as u64;

@@ -94,7 +94,7 @@ impl Batch {
 
 /// One collection.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub struct Item<'b> {
     /// Name in the backup.
     pub source: Name,
     /// Name in the target.
@@ -102,7 +102,7 @@ pub struct Item {
     /// What is done.
     pub action: Action,
     /// Metadata.
-    pub info: CollectionBackupInfo,
+    pub info: &'b CollectionBackupInfo,
     /// Import jobs.
     pub batches: Vec<Batch>,
 }
@@ -253,7 +253,7 @@ fn relative(keys: &Artifact, full: String) -> String {
 }
 
 /// The plan for status.
-pub fn summary(items: &[Item]) -> PlanSummary {
+pub fn summary(items: &[Item<'_>]) -> PlanSummary {
     let count = |action| items.iter().filter(|item| item.action == action).count() as u64;
     PlanSummary {
         create: count(Action::Create) + count(Action::Continue),

@@ -66,11 +66,11 @@ pub fn told(range: &RangeInclusive<u64>) -> String {
 /// An unreadable object, by name.
 pub async fn expected(
     artifact: &Artifact,
-    item: &Item,
+    item: &Item<'_>,
     cut: Option<u64>,
     readers: &Semaphore,
 ) -> Result<Expected, EngineError> {
-    let info = &item.info;
+    let info = item.info;
     let mut expected = Expected::default();
     let mut apart: BTreeMap<i64, Deletes> = BTreeMap::new();
     for segment in info.segments().filter(|segment| segment.is_l0) {

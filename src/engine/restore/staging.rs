@@ -40,7 +40,7 @@ pub fn origin(artifact: &Artifact, milvus: Arc<dyn Store>, run: &str) -> Origin 
 pub async fn stage(
     artifact: &Artifact,
     origin: &Origin,
-    item: &Item,
+    item: &Item<'_>,
     copier: &Copier<'_>,
     fence: &dyn Fence,
 ) -> Result<u64, EngineError> {

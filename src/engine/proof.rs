@@ -1,0 +1,231 @@
+//! Proof that an artifact is whole: compared with a listing, and looked into where tags say too little.
+//!
+//! Our own artifacts are proven by one listing against `operator/objects.jsonl.zst`. Those of the Go tool carry no tags, so
+//! every object is read and looked into: a flipped bit would kill the Milvus that is asked to import it (real-milvus.md 6).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures::stream::{self, StreamExt};
+
+use super::artifact::{Artifact, Contents};
+use super::copy::is_digest;
+use super::error::{EngineError, Tally};
+use super::inventory::{Inventory, Named};
+use crate::manifest::binlog::{self, Expected};
+use crate::manifest::layout::{log_path, parse_log_path};
+use crate::storage::{Listing, Tag};
+
+/// Objects read at once while their content is looked into.
+const READERS: usize = 8;
+
+/// An artifact beside the listing of its bucket.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Partitions in whose directories lie objects that are no part of the backup: an attempt that was stopped for long
+    /// and woke up can leave some. An import of the directory would take them along.
+    pub strays: BTreeSet<i64>,
+    /// What is missing, of another size, replaced or too much, by collection.
+    damage: BTreeMap<i64, Tally>,
+    /// By place: logs that have to be looked into.
+    suspects: Vec<bool>,
+}
+
+/// Compares every log that the metadata names with one listing of the artifact, page by page.
+///
+/// # Errors
+/// The store's; an object list that is not of this metadata.
+pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Result<Compared, EngineError> {
+    let tags = tags(artifact, contents, logs)?;
+    let mut compared = Compared { suspects: vec![false; logs.places()], ..Compared::default() };
+    let collections = logs.collections();
+    let mut seen = vec![false; logs.places()];
+    let mut finder = logs.finder();
+    let mut listing = Listing::new(artifact.store(), artifact.keys.binlogs());
+    while let Some(page) = listing.next().await? {
+        for object in page {
+            let Some((key, group)) = artifact.keys.parse_log(&object.key) else { continue };
+            let Some(log) = finder.find(&key, group) else {
+                compared.strays.insert(key.partition);
+                let of =
+                    collections.range((key.segment, i64::MIN)..).next().filter(|(segment, _)| *segment == key.segment);
+                if let Some((_, collection)) = of {
+                    let path = log_path(&key, group);
+                    compared.damaged(*collection, || format!("{path} is no part of it: remove it"));
+                }
+                continue;
+            };
+            if std::mem::replace(&mut seen[log.place], true) {
+                continue;
+            }
+            let path = || log_path(&key, group);
+            if object.size != log.size {
+                let said = || format!("{} has {} bytes instead of {}", path(), object.size, log.size);
+                compared.damaged(key.collection, said);
+                continue;
+            }
+            match tags.get(log.place).and_then(Option::as_ref).map(Tag::to_string) {
+                Some(etag) if object.etag == etag => {}
+                Some(etag) if is_digest(&etag) && is_digest(&object.etag) => compared.damaged(key.collection, || {
+                    format!("{} was replaced: its content is not what was backed up", path())
+                }),
+                _ => compared.suspects[log.place] = true,
+            }
+        }
+    }
+    for log in logs.unseen(&seen) {
+        compared.damaged(log.key.collection, || format!("{} is missing", log_path(&log.key, log.group)));
+    }
+    Ok(compared)
+}
+
+/// The recorded tags by place; none for artifacts of the Go tool.
+fn tags(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Result<Vec<Option<Tag>>, EngineError> {
+    let Some(records) = contents.records()? else { return Ok(Vec::new()) };
+    let mut tags = vec![None; logs.places()];
+    let mut finder = logs.finder();
+    for record in records {
+        let record = record?;
+        let log = parse_log_path(&record.key).and_then(|(key, group)| finder.find(&key, group));
+        match log.filter(|log| log.size == record.size) {
+            Some(log) => tags[log.place] = Some(Tag::from(record.etag.as_str())),
+            None => {
+                return Err(EngineError::Damaged(format!(
+                    "backup {} is damaged: operator/objects.jsonl.zst names {} with {} bytes, its metadata does not",
+                    artifact.keys.name(),
+                    record.key,
+                    record.size
+                )));
+            }
+        }
+    }
+    Ok(tags)
+}
+
+impl Compared {
+    fn damaged(&mut self, collection: i64, what: impl FnOnce() -> String) {
+        self.damage.entry(collection).or_default().add(what);
+    }
+
+    /// Proves every object of the selected collections before anything is done with it.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`], naming what is missing, of another size, replaced or damaged inside.
+    pub async fn prove(
+        self,
+        artifact: &Artifact,
+        contents: &Contents,
+        logs: &Inventory<'_>,
+        collections: &HashSet<i64>,
+    ) -> Result<(), EngineError> {
+        let mut damage = Tally::default();
+        for (_, found) in self.damage.into_iter().filter(|(collection, _)| collections.contains(collection)) {
+            damage.append(found);
+        }
+        let picked = |log: &Named| self.suspects[log.place] && collections.contains(&log.key.collection);
+        let inspected = inspect(artifact, logs.logs().filter(picked)).await?;
+        damage.append(match contents.manifest {
+            Some(_) => inspected.damage,
+            None => inspected.of_whole_segments(),
+        });
+        if damage.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::Damaged(format!("backup {} is damaged, nothing was restored: {damage}", artifact.keys.name())))
+    }
+}
+
+/// Reads objects and looks inside; answers what is wrong with which. Logs of a segment come one after another.
+///
+/// # Errors
+/// The store's.
+pub async fn inspect(artifact: &Artifact, logs: impl Iterator<Item = Named> + Send) -> Result<Inspected, EngineError> {
+    let mut looks = stream::iter(logs)
+        .map(|log| async move {
+            let body = artifact.store().get(&artifact.keys.log(&log.key, log.group)).await?;
+            let found = binlog::inspect(&body, &Expected::from(&log.key));
+            Ok::<_, EngineError>((log, found.map(|inside| inside.rows).map_err(|error| error.to_string())))
+        })
+        .buffered(READERS);
+    let mut inspected = Inspected::default();
+    while let Some(look) = looks.next().await {
+        let (log, found) = look?;
+        inspected.take(&log, found);
+    }
+    inspected.judge();
+    Ok(inspected)
+}
+
+/// What a look inside objects has found.
+#[derive(Debug, Default)]
+pub struct Inspected {
+    /// What is wrong with which object.
+    pub damage: Tally,
+    /// Fields that have not the rows of the others of their segment.
+    uneven: Tally,
+    /// The segment at hand.
+    segment: Option<i64>,
+    /// Rows of its fields, each with the path of its first file.
+    fields: BTreeMap<i64, (u64, String)>,
+}
+
+impl Inspected {
+    fn take(&mut self, log: &Named, found: Result<u64, String>) {
+        if self.segment != Some(log.key.segment) {
+            self.judge();
+            self.segment = Some(log.key.segment);
+        }
+        let path = || log_path(&log.key, log.group);
+        match (found, log.key.field) {
+            (Ok(rows), Some(field)) => {
+                let (sum, _) = self.fields.entry(field).or_insert_with(|| (0, path()));
+                *sum = sum.saturating_add(rows);
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => self.damage.add(|| format!("{}: {error}", path())),
+        }
+    }
+
+    fn judge(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        let Some((first, (expected, _))) = fields.pop_first() else { return };
+        for (field, (rows, path)) in fields.into_iter().filter(|(_, (rows, _))| *rows != expected) {
+            self.uneven
+                .add(|| format!("{path}: field {field} of its segment has {rows} rows, field {first} has {expected}"));
+        }
+    }
+
+    /// The damage, where whole segments were looked at: a field that has not the rows of the others belongs to another
+    /// state of its segment. Restored, its values would stand beside the wrong keys.
+    pub fn of_whole_segments(self) -> Tally {
+        if self.damage.is_empty() { self.uneven } else { self.damage }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::LogKey;
+
+    fn look(inspected: &mut Inspected, segment: i64, field: Option<i64>, log: i64, rows: u64) {
+        let key = LogKey { collection: 1, partition: 2, segment, field, log };
+        inspected.take(&Named { place: 0, key, group: None, size: 1 }, Ok(rows));
+    }
+
+    #[test]
+    fn a_field_with_other_rows_than_the_rest_of_its_segment_is_named() {
+        let mut inspected = Inspected::default();
+        for (field, log, rows) in [(Some(0), 1, 5), (Some(100), 2, 2), (Some(100), 3, 2), (None, 4, 1)] {
+            look(&mut inspected, 7, field, log, rows);
+        }
+        inspected.judge();
+        assert_eq!(
+            inspected.of_whole_segments().to_string(),
+            "binlogs/insert_log/1/2/7/100/2: field 100 of its segment has 4 rows, field 0 has 5"
+        );
+        let mut inspected = Inspected::default();
+        look(&mut inspected, 7, Some(0), 1, 5);
+        look(&mut inspected, 8, Some(0), 2, 6);
+        inspected.judge();
+        assert!(inspected.of_whole_segments().is_empty());
+    }
+}
