@@ -143,6 +143,10 @@ impl Store for FaultStore {
         self.inner.traffic()
     }
 
+    fn largest_copy(&self) -> Option<u64> {
+        self.inner.largest_copy()
+    }
+
     async fn list_page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.apply(Verb::ListPage, prefix, self.inner.list_page(prefix, after)).await
     }

@@ -9,36 +9,56 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod azure;
+mod azure_identity;
+mod azure_sign;
+mod azure_verbs;
+mod azure_xml;
 pub mod contract;
 mod contract_checks;
 mod error;
+mod failure;
 pub mod fault;
 mod folder;
 mod folder_files;
 mod folder_list;
 mod folder_path;
+mod gcs;
+mod gcs_identity;
+mod gcs_json;
+mod gcs_parts;
+mod gcs_verbs;
 mod listing;
+mod login;
 pub mod memory;
 mod pace;
 pub mod pieces;
+mod reading;
+mod rest;
+mod retry;
 mod s3;
 mod s3_client;
 mod s3_failure;
 mod s3_keys;
-mod s3_retry;
 mod s3_verbs;
+#[cfg(test)]
+mod script;
 mod tag;
 mod transfer;
+mod transport;
 mod window;
+mod xml;
 
+pub use azure::{AzureConfig, AzureStore};
 pub use error::StoreError;
 pub use folder::FolderStore;
+pub use gcs::{GcsConfig, GcsLogin, GcsStore};
 pub use listing::{Listing, list_all};
 pub use pace::Pace;
+pub use retry::RetryPolicy;
 pub use s3::S3Store;
 pub use s3_client::{Checksums, S3Config};
 pub use s3_keys::Keys;
-pub use s3_retry::RetryPolicy;
 pub use tag::Tag;
 pub use transfer::{MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, sweep_uploads, transfer};
 pub use window::{Admission, Window};
@@ -158,6 +178,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Counts of requests so far; all zero where a store makes none.
     fn traffic(&self) -> Traffic {
         Traffic::default()
+    }
+    /// How large an object one [`copy`](Self::copy) takes, in bytes; larger ones are copied in parts. None where there is no
+    /// bound, and no copy in parts either.
+    fn largest_copy(&self) -> Option<u64> {
+        Some(5 << 30)
     }
     /// Up to 1,000 objects whose keys start with `prefix`; `after` continues from [`Page::next`].
     async fn list_page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -19,17 +18,17 @@ use futures::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::failure::{Failure, Kind};
+use super::reading::{Opened, bare_etag, byte_range, collect};
+use super::retry::{Meter, Outcome, RetryPolicy, send};
 use super::s3_client::S3Config;
-use super::s3_failure::{Failure, Kind, answered_failure};
+use super::s3_failure::answered_failure;
 use super::s3_keys::Keyring;
-use super::s3_retry::{Meter, Outcome, RetryPolicy, send};
 use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
 
 /// The most objects one listing answers and one batch deletion takes.
 pub(super) const PAGE: usize = 1000;
 const LIST: &str = "list objects";
-/// Room made for an object whose size nobody knows but by what the service announces; more comes with the bytes.
-const RESERVED: u64 = 64 << 20;
 /// Deletions sent at a time where the service knows no batches.
 const SINGLE_DELETIONS: usize = 16;
 /// What of a copy source stays as it is; everything else is percent-encoded. The service decodes it once.
@@ -49,13 +48,6 @@ pub struct S3Store {
 pub(super) struct Fetched {
     pub(super) body: Bytes,
     pub(super) etag: String,
-}
-
-/// A range while it is read, over several attempts.
-pub(super) struct Reading {
-    /// ETag of the version that is read; none until the first answer.
-    pub(super) version: Option<String>,
-    pub(super) body: BytesMut,
 }
 
 impl fmt::Debug for S3Store {
@@ -129,69 +121,16 @@ impl S3Store {
         })
     }
 
-    /// Reads a body piece by piece to the end of a buffer; gives up on a piece that does not come. What came before is
-    /// in the buffer then.
-    async fn collect(
-        &self,
-        mut body: ByteStream,
-        announced: Option<i64>,
-        at_most: Option<u64>,
-        buffer: &mut BytesMut,
-    ) -> Result<(), Failure> {
-        let announced = announced.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
-        let room = announced.min(at_most.unwrap_or(RESERVED).saturating_sub(buffer.len() as u64));
-        buffer.reserve(usize::try_from(room).unwrap_or(0));
-        let limit = self.policy.control_limit;
-        loop {
-            let piece = tokio::time::timeout(limit, body.next()).await.map_err(|_| Failure::timed_out(limit))?;
-            let Some(piece) = piece else { return Ok(()) };
-            buffer.extend_from_slice(&piece?);
-            if at_most.is_some_and(|most| buffer.len() as u64 > most) {
-                return Err(Failure::new(
-                    Kind::Rejected,
-                    "TooLong",
-                    "the service answered more than the range asked for",
-                ));
-            }
-        }
-    }
-
-    /// One attempt to read what is missing of a range: from where the last one broke, of the same version. The ETag of the
-    /// answer is compared, not asked for by `If-Match`: that holds on services that do not know the condition, too.
-    pub(super) async fn read_on(
-        &self,
-        key: &str,
-        offset: u64,
-        length: u64,
-        reading: &mut Reading,
-    ) -> Result<(), Failure> {
-        let begin = self.policy.control_limit;
-        let got = reading.body.len() as u64;
-        if got >= length {
-            return Ok(());
-        }
-        let start = offset.saturating_add(got);
+    /// Asks for so many bytes of an object from an offset on.
+    pub(super) async fn open_range(&self, key: &str, offset: u64, length: u64) -> Result<Opened, Failure> {
         let request = self.client.get_object().bucket(&self.place.bucket).key(key);
-        let request = request.range(byte_range(start, length - got)).send();
-        let answer = match tokio::time::timeout(begin, request).await {
-            Ok(answer) => answer.map_err(Failure::from),
-            Err(_) => Err(Failure::timed_out(begin)),
-        };
-        let answer = match answer {
-            // The object ends where the stream broke.
-            Err(failure) if failure.kind == Kind::BehindEnd && got > 0 => return Ok(()),
-            answer => answer?,
-        };
-        if start > 0 && !answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {start}-"))) {
-            let said = answer.content_range().unwrap_or("the whole object").to_owned();
-            return Err(Failure::new(Kind::Rejected, "OtherRange", format!("asked from byte {start} it sends {said}")));
-        }
-        match (answer.e_tag().map(bare_etag), &reading.version) {
-            (Some(found), Some(version)) if found != *version => return Err(Failure::replaced(version, &found)),
-            (found, None) => reading.version = found,
-            _ => {}
-        }
-        self.collect(answer.body, answer.content_length, Some(length), &mut reading.body).await
+        let answer = request.range(byte_range(offset, length)).send().await?;
+        Ok(Opened {
+            announced: answer.content_length.and_then(|bytes| u64::try_from(bytes).ok()),
+            etag: answer.e_tag.as_deref().map(bare_etag),
+            range: answer.content_range,
+            body: answer.body,
+        })
     }
 
     /// Whether a listing still has this ETag: some services give an object one in listings and another in answers.
@@ -208,7 +147,8 @@ impl S3Store {
             let answer = tokio::time::timeout(begin, request).await.map_err(|_| Failure::timed_out(begin))??;
             let etag = answer.e_tag().map(bare_etag).unwrap_or_default();
             let mut body = BytesMut::new();
-            self.collect(answer.body, answer.content_length, None, &mut body).await?;
+            let announced = answer.content_length.and_then(|bytes| u64::try_from(bytes).ok());
+            collect(begin, answer.body, announced, None, &mut body).await?;
             Ok(Fetched { body: body.freeze(), etag })
         })
         .await
@@ -327,16 +267,6 @@ impl S3Store {
     }
 }
 
-/// ETags travel in quotes and live without.
-pub(super) fn bare_etag(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
-}
-
-/// Both ends count.
-pub(super) fn byte_range(offset: u64, length: u64) -> String {
-    format!("bytes={offset}-{}", offset.saturating_add(length).saturating_sub(1))
-}
-
 pub(super) fn copy_source(from: &ObjectRef) -> String {
     format!("{}/{}", from.bucket, utf8_percent_encode(&from.key, COPY_SOURCE))
 }
@@ -349,11 +279,5 @@ mod tests {
     fn a_copy_source_is_encoded_once_and_keeps_its_slashes() {
         let from = ObjectRef { bucket: "b".into(), key: "a b/c+d/é/%41/x.y-z_~".into(), etag: None };
         assert_eq!(copy_source(&from), "b/a%20b/c%2Bd/%C3%A9/%2541/x.y-z_~");
-    }
-
-    #[test]
-    fn a_range_counts_both_its_ends() {
-        assert_eq!(byte_range(0, 1), "bytes=0-0");
-        assert_eq!(byte_range(10, 5), "bytes=10-14");
     }
 }

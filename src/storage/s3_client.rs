@@ -1,7 +1,6 @@
 //! From settings to a client: endpoint, keys, certificates, timeouts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -11,19 +10,16 @@ use aws_sdk_s3::config::{
     ResponseChecksumValidation, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::s3_keys::{Keyring, Keys};
+use super::transport::{CONNECT_TIMEOUT, service_of, trust};
 use super::{Place, StoreError};
 
 /// Where nothing says which region; every service but AWS takes it for any.
 const DEFAULT_REGION: &str = "us-east-1";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All it takes to open a bucket. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -102,21 +98,8 @@ impl S3Config {
 
     /// Connections to the endpoint. Obeys `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     pub(super) fn transport(&self) -> Result<SharedHttpClient, StoreError> {
-        let trust = match &self.ca_pem {
-            Some(pem) => {
-                check_certificates(pem)?;
-                TrustStore::empty().with_pem_certificate(pem.as_slice())
-            }
-            // Without encryption the image need not even have certificates.
-            None if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) => {
-                TrustStore::empty()
-            }
-            None => TrustStore::default(),
-        };
-        let tls = TlsContext::builder()
-            .with_trust_store(trust)
-            .build()
-            .map_err(|error| StoreError::Setup(format!("the certificates cannot be used: {error}")))?;
+        let plain = self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let tls = trust(self.ca_pem.as_deref(), !plain)?;
         Ok(Builder::new().build_with_connector_fn(move |settings, components| {
             let mut builder = ConnectorBuilder::default()
                 .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -127,50 +110,6 @@ impl S3Config {
             builder.build()
         }))
     }
-}
-
-/// The transport panics on certificates it cannot read, so they are read here first.
-fn check_certificates(pem: &[u8]) -> Result<(), StoreError> {
-    let unreadable =
-        |cause: String| StoreError::Setup(format!("the certificate authority is no PEM certificate: {cause}"));
-    let certificates = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unreadable(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(unreadable("nothing in it".into()));
-    }
-    let mut roots = RootCertStore::empty();
-    certificates
-        .into_iter()
-        .try_for_each(|certificate| roots.add(certificate))
-        .map_err(|error| unreadable(error.to_string()))
-}
-
-/// Scheme, host in lower case and port. The endpoint is not repeated in errors: it could hold a password.
-fn service_of(endpoint: &str) -> Result<String, StoreError> {
-    let bad = |what: &str| StoreError::Setup(format!("the endpoint {what}: write it as https://host:port"));
-    let (scheme, rest) = endpoint.split_once("://").ok_or_else(|| bad("has no scheme"))?;
-    let scheme = scheme.to_ascii_lowercase();
-    let port = match scheme.as_str() {
-        "http" => "80",
-        "https" => "443",
-        _ => return Err(bad("is neither http nor https")),
-    };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.is_empty() {
-        return Err(bad("names no host"));
-    }
-    if authority.contains('@') {
-        return Err(bad("carries a user"));
-    }
-    if authority.contains(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace()) {
-        return Err(bad("is more than scheme, host and port"));
-    }
-    let host = authority.to_ascii_lowercase();
-    // An IPv6 address has colons of its own, inside brackets.
-    let has_port =
-        host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty());
-    Ok(if has_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") })
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
 use tokio::sync::Mutex;
 
+use super::failure::UNREADABLE;
+
 /// Keys are renewed so long before they expire.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How long an identity service or a file may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// In every message about a key file, so that a missing one is told from a lost connection.
-pub(super) const UNREADABLE: &str = "cannot read the key file";
 
 /// Where the keys of a bucket come from.
 #[derive(Clone)]

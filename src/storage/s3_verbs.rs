@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::s3::{PAGE, Reading, S3Store, bare_etag, byte_range, copy_source};
-use super::s3_failure::{Failure, Kind};
+use super::failure::{Failure, Kind};
+use super::reading::{Reading, bare_etag, byte_range};
+use super::s3::{PAGE, S3Store, copy_source};
 use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 #[async_trait]
@@ -52,11 +53,12 @@ impl Store for S3Store {
         }
         let act = "read a part of an object";
         // What earlier attempts have brought stays; attempts come one after another.
-        let reading = &Mutex::new(Reading { version: etag.map(str::to_owned), body: BytesMut::new() });
+        let reading = &Mutex::new(Reading::of(etag));
         let outcome = self
             .send(act, Duration::MAX, || async move {
                 let mut reading = reading.lock().await;
-                self.read_on(key, offset, length, &mut reading).await?;
+                let open = |start, missing| self.open_range(key, start, missing);
+                reading.go_on(self.policy.control_limit, offset, length, open).await?;
                 Ok(std::mem::take(&mut reading.body).freeze())
             })
             .await;

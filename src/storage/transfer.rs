@@ -14,8 +14,6 @@ use super::{ObjectMeta, ObjectRef, Part, Store, StoreError, Upload, list_all};
 const MIB: u64 = 1 << 20;
 /// S3: a multipart write has at most so many parts.
 const MOST_PARTS: u64 = 10_000;
-/// S3: one CopyObject takes at most 5 GiB.
-const LARGEST_SINGLE_COPY: u64 = 5 << 30;
 /// How often [`delete_prefix`] looks again before it says that somebody is writing there.
 const DELETE_ROUNDS: usize = 3;
 /// Multipart writes aborted at a time.
@@ -50,7 +48,7 @@ pub struct TransferOptions {
     /// Bytes of a piece where bytes flow through here; larger objects are written in parts of this size. S3 wants at least
     /// 5 MiB. Grows by itself where 10,000 parts would not do.
     pub part_size: u64,
-    /// From this size on the service copies in parts.
+    /// From this size on the service copies in parts, where it can.
     pub multipart_threshold: u64,
     /// Bytes of such a part: one request, so small enough to end soon and large enough to be few.
     pub copy_part_size: u64,
@@ -193,7 +191,8 @@ struct Piece {
 
 impl Job<'_> {
     async fn copy(&self) -> Result<String, StoreError> {
-        if self.from.size < self.options.multipart_threshold.min(LARGEST_SINGLE_COPY) {
+        let parts_from = self.destination.largest_copy().map(|largest| self.options.multipart_threshold.min(largest));
+        if parts_from.is_none_or(|threshold| self.from.size < threshold) {
             self.options.pace.request(self.from.size).await;
             return self.destination.copy(&self.origin(), self.to).await;
         }

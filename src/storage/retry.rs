@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 
 use super::Traffic;
-use super::s3_failure::{Failure, Kind};
+use super::failure::{Failure, Kind};
 
 /// How a store repeats failed requests, and how long one attempt may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ impl Default for RetryPolicy {
     }
 }
 
+/// A service that asks for a longer pause is asked again after this one.
+const LONGEST_ASKED: Duration = Duration::from_secs(30);
 /// Uploads slower than this count as dead.
 const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 64 * 1024;
 
@@ -112,6 +114,10 @@ where
             }
             failure.kind == Kind::Passing
         })
+        // Who says when to come back is not asked before, within bounds.
+        .adjust(|failure: &Failure, delay| {
+            delay.map(|delay| delay.max(failure.after.unwrap_or_default().min(LONGEST_ASKED)))
+        })
         .notify(|failure, delay| {
             doubtful = true;
             meter.retries.fetch_add(1, Ordering::Relaxed);
@@ -165,6 +171,24 @@ mod tests {
         assert_eq!((sent, outcome.tries), (8, 8));
         let waited = start.elapsed();
         assert!(waited >= Duration::from_secs(11) && waited <= Duration::from_secs(24), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_says_when_is_not_asked_before_and_not_waited_for_without_end() {
+        for (asked, waited) in [(7, 7), (3600, 30)] {
+            let (start, sent) = (Instant::now(), Cell::new(0));
+            let (policy, meter) = (RetryPolicy::default(), Meter::default());
+            let outcome = send(&policy, &meter, "try", Duration::from_secs(1), || {
+                sent.set(sent.get() + 1);
+                let again = sent.get() == 1;
+                async move {
+                    let busy = Failure::new(Kind::Passing, "ServerBusy", "cause");
+                    if again { Err(Failure { after: Some(Duration::from_secs(asked)), ..busy }) } else { Ok(()) }
+                }
+            });
+            outcome.await.result.unwrap();
+            assert_eq!(start.elapsed(), Duration::from_secs(waited));
+        }
     }
 
     #[tokio::test(start_paused = true)]
