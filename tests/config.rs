@@ -9,7 +9,7 @@ use milvus_backup_operator::config::keys::schema2;
 use milvus_backup_operator::config::{
     Auth, ConfigError, Configuration, Provider, Schema, Settings, Sources, TlsMode, file, load, overrides,
 };
-use milvus_backup_operator::engine::task::Credentials;
+use milvus_backup_operator::engine::task::{Credentials, Service};
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -293,13 +293,36 @@ fn backups_may_lie_in_a_directory_and_the_data_of_milvus_may_not() {
 }
 
 #[rstest]
-#[case("azure, accessKeyID: a")]
-#[case("gcpnative, gcpCredentialJSON: /a, backupGcpCredentialJSON: /b")]
-fn a_store_the_engine_has_no_client_for_is_named(#[case] section: &str) {
-    let settings = loaded(&format!("minio: {{storageType: {section}}}")).settings;
-    let said = settings.backup_target().unwrap_err().to_string();
-    let provider = section.split(',').next().unwrap();
-    assert!(said.contains(&format!("backup.storage.provider {provider}")), "{said}");
+#[case("core.windows.net, port: 443", "https://acc.blob.core.windows.net:443")]
+#[case("blob.core.chinacloudapi.cn, port: 443", "https://acc.blob.core.chinacloudapi.cn:443")]
+#[case("acc.blob.core.windows.net, port: 443", "https://acc.blob.core.windows.net:443")]
+#[case("10.0.0.1, port: 10000", "http://10.0.0.1:10000/acc")]
+#[case("azurite, port: 10000, useSSL: true", "https://azurite:10000/acc")]
+fn an_azure_account_is_a_host_of_its_own_but_for_emulators(#[case] address: &str, #[case] expected: &str) {
+    let section = format!("storageType: azure, accessKeyID: acc, secretAccessKey: k3y, address: {address}");
+    let settings = loaded(&format!("minio: {{{section}, bucketName: c, backupBucketName: d}}")).settings;
+    let (milvus, backup) = (settings.milvus_storage_target().unwrap(), settings.backup_target().unwrap());
+    assert_eq!((milvus.service, milvus.endpoint.as_deref()), (Service::Azure, Some(expected)));
+    assert_eq!((milvus.bucket.as_str(), backup.bucket.as_str()), ("c", "d"));
+    let Credentials::Values { access_key, secret_key, session_token: None } = &backup.credentials else {
+        panic!("{backup:?}")
+    };
+    assert_eq!((access_key.expose(), secret_key.expose()), ("acc", "k3y"));
+    assert!(!format!("{backup:?}").contains("k3y"));
+    let iam = loaded("minio: {storageType: azure, accessKeyID: acc, useIAM: true, address: core.windows.net}").settings;
+    assert_eq!(iam.backup_target().unwrap().credentials, Credentials::Ambient);
+}
+
+#[rstest]
+#[case("storage.googleapis.com, port: 443, useSSL: true", None)]
+#[case("fake-gcs, port: 4443", Some("http://fake-gcs:4443"))]
+fn google_is_where_the_client_knows_it_but_for_emulators(#[case] address: &str, #[case] expected: Option<&str>) {
+    let section = format!(
+        "storageType: gcpnative, gcpCredentialJSON: /k.json, backupGcpCredentialJSON: /b.json, address: {address}"
+    );
+    let target = loaded(&format!("minio: {{{section}}}")).settings.milvus_storage_target().unwrap();
+    assert_eq!((target.service, target.endpoint.as_deref()), (Service::Gcs, expected));
+    assert_eq!(target.credentials, Credentials::ServiceAccount { key_file: "/k.json".into() });
 }
 
 /// Everything a configuration can be made to say.

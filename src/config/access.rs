@@ -1,14 +1,17 @@
 //! Pure: from settings to the engine's targets.
 
+use std::net::IpAddr;
+
 use super::error::ConfigError;
 use super::settings::{Auth, Provider, Settings, Storage, TlsMode};
-use crate::engine::task::{AuthFiles, Checksums, Credentials, MilvusTarget, StoreTarget, TlsTarget};
+use crate::engine::secret::Secret;
+use crate::engine::task::{AuthFiles, Checksums, Credentials, MilvusTarget, Service, StoreTarget, TlsTarget};
 
 impl Settings {
     /// The Milvus with its bucket, as a task names it.
     ///
     /// # Errors
-    /// A provider or a kind of log-in the engine has no client for.
+    /// A provider the engine has no client for.
     pub fn milvus_target(&self) -> Result<MilvusTarget, ConfigError> {
         let milvus = &self.milvus;
         let tls = (milvus.tls != TlsMode::Disabled).then(|| TlsTarget {
@@ -49,22 +52,21 @@ impl Settings {
 
 impl Storage {
     fn target(&self, section: &'static str) -> Result<StoreTarget, ConfigError> {
-        let unsupported = |what: &str| {
-            Err(ConfigError::Unsupported(format!(
-                "{section}.{what} is not supported by this version: use an S3-compatible store (minio, s3, aws, gcp, aliyun, \
-                 tencent, hwc)"
-            )))
-        };
-        match self.provider {
+        let service = match self.provider {
             // A folder is the backup's own place only: a Milvus on local storage cannot be asked to import from elsewhere.
             Provider::Local if section == "backup.storage" => {
                 return Ok(StoreTarget { folder: Some(self.root_path.clone().into()), ..StoreTarget::default() });
             }
-            Provider::Local => return unsupported("provider local"),
-            Provider::Azure => return unsupported("provider azure"),
-            Provider::GcpNative => return unsupported("provider gcpnative"),
-            _ => {}
-        }
+            Provider::Local => {
+                return Err(ConfigError::Unsupported(format!(
+                    "{section}.provider local is not supported by this version: use an S3-compatible store (minio, s3, aws, \
+                     gcp, aliyun, tencent, hwc), azure or gcpnative"
+                )));
+            }
+            Provider::Azure => Service::Azure,
+            Provider::GcpNative => Service::Gcs,
+            _ => Service::S3,
+        };
         let credentials = match &self.auth {
             Auth::Static { access_key, secret_key, session_token } => Credentials::Values {
                 access_key: access_key.clone(),
@@ -72,11 +74,20 @@ impl Storage {
                 session_token: session_token.clone(),
             },
             Auth::Ambient => Credentials::Ambient,
-            Auth::SharedKey(_) => return unsupported("auth.type sharedKey"),
-            Auth::ServiceAccount(_) => return unsupported("auth.type serviceAccount"),
+            Auth::SharedKey(key) => Credentials::Values {
+                access_key: Secret::new(&self.account_name),
+                secret_key: key.clone(),
+                session_token: None,
+            },
+            Auth::ServiceAccount(key_file) => Credentials::ServiceAccount { key_file: key_file.clone() },
         };
         Ok(StoreTarget {
-            endpoint: self.endpoint(),
+            service,
+            endpoint: match service {
+                Service::S3 => self.endpoint(),
+                Service::Azure => Some(self.azure_endpoint()),
+                Service::Gcs => self.google_endpoint(),
+            },
             region: (!self.region.is_empty()).then(|| self.region.clone()),
             bucket: self.bucket.clone(),
             prefix: self.root_path.trim_matches('/').to_owned(),
@@ -85,6 +96,28 @@ impl Storage {
             checksums: if self.provider == Provider::Aws { Checksums::WhenSupported } else { Checksums::WhenRequired },
             ..StoreTarget::default()
         })
+    }
+
+    /// The Go tool puts the account and `blob` before the address and always speaks https (milvus-backup 0.6,
+    /// `internal/storage/azure.go`). An address that can have nothing before it is an emulator's, which takes the account in
+    /// the path.
+    fn azure_endpoint(&self) -> String {
+        let (account, address, port) = (&self.account_name, &self.address, self.port);
+        if address.parse::<IpAddr>().is_ok() || !address.contains('.') {
+            let scheme = if self.use_ssl { "https" } else { "http" };
+            return format!("{scheme}://{address}:{port}/{account}");
+        }
+        let suffix = address.strip_prefix(&format!("{account}.")).unwrap_or(address);
+        let suffix = suffix.strip_prefix("blob.").unwrap_or(suffix);
+        format!("https://{account}.blob.{suffix}:{port}")
+    }
+
+    /// Google's own hosts are the client's to know (milvus-backup 0.6, `internal/storage/gcp_native.go`); other addresses
+    /// are emulators. One that nobody has set is none.
+    fn google_endpoint(&self) -> Option<String> {
+        let google = self.address == "googleapis.com" || self.address.ends_with(".googleapis.com");
+        let scheme = if self.use_ssl { "https" } else { "http" };
+        (!google && !self.address.is_empty()).then(|| format!("{scheme}://{}:{}", self.address, self.port))
     }
 
     /// Amazon's own endpoints are made by its client from the region; `s3.amazonaws.com` itself answers for one region only.

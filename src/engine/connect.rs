@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::EngineError;
-use super::task::{self, AuthFiles, Credentials, MilvusTarget, StoreTarget};
+use super::task::{self, AuthFiles, Credentials, MilvusTarget, Service, StoreTarget};
 use crate::milvus::{self, ConnectOptions, Milvus};
-use crate::storage::{Checksums, FolderStore, Keys, S3Config, S3Store, Store};
+use crate::storage::{
+    AzureConfig, AzureStore, Checksums, FolderStore, GcsConfig, GcsLogin, GcsStore, Keys, S3Config, S3Store, Store,
+    StoreError,
+};
 
 /// Region for stores that do not care but whose signature needs one.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -26,7 +29,63 @@ pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> 
     if let Some(folder) = &target.folder {
         return Ok(Arc::new(FolderStore::open(folder)?));
     }
-    let keys = match target.credentials.clone() {
+    let ca_pem = match &target.ca_file {
+        Some(path) => Some(bytes(path).await?),
+        None => None,
+    };
+    match target.service {
+        Service::S3 => s3(target, ca_pem).await,
+        Service::Azure => azure(target, ca_pem).await,
+        Service::Gcs => gcs(target, ca_pem).await,
+    }
+}
+
+async fn s3(target: &StoreTarget, ca_pem: Option<Vec<u8>>) -> Result<Arc<dyn Store>, EngineError> {
+    let store = S3Store::open(S3Config {
+        endpoint: target.endpoint.clone(),
+        region: target.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+        bucket: target.bucket.clone(),
+        path_style: target.path_style,
+        keys: keys(&target.credentials).await?,
+        ca_pem,
+        checksums: match target.checksums {
+            task::Checksums::WhenRequired => Checksums::WhenRequired,
+            task::Checksums::WhenSupported => Checksums::WhenSupported,
+        },
+    })
+    .await?;
+    Ok(Arc::new(store))
+}
+
+async fn azure(target: &StoreTarget, ca_pem: Option<Vec<u8>>) -> Result<Arc<dyn Store>, EngineError> {
+    let Some(endpoint) = target.endpoint.clone() else {
+        let said =
+            "a container of Azure is named with the address of its account: https://ACCOUNT.blob.core.windows.net";
+        return Err(StoreError::Setup(said.into()).into());
+    };
+    let keys = keys(&target.credentials).await?;
+    Ok(Arc::new(AzureStore::open(AzureConfig { endpoint, container: target.bucket.clone(), keys, ca_pem })?))
+}
+
+async fn gcs(target: &StoreTarget, ca_pem: Option<Vec<u8>>) -> Result<Arc<dyn Store>, EngineError> {
+    let login = match &target.credentials {
+        Credentials::Ambient => GcsLogin::Ambient,
+        Credentials::ServiceAccount { key_file } => {
+            // The store reads it itself, now and later; here a missing one can still be named by its Secret.
+            text(key_file).await?;
+            GcsLogin::KeyFile(key_file.clone())
+        }
+        Credentials::Files { .. } | Credentials::Values { .. } => {
+            let said = "Google Cloud Storage knows no access keys but by its S3 interface: give the key file of a service account";
+            return Err(StoreError::Setup(said.into()).into());
+        }
+    };
+    let config = GcsConfig { endpoint: target.endpoint.clone(), bucket: target.bucket.clone(), login, ca_pem };
+    Ok(Arc::new(GcsStore::open(config)?))
+}
+
+async fn keys(credentials: &Credentials) -> Result<Keys, EngineError> {
+    Ok(match credentials.clone() {
         Credentials::Ambient => Keys::Ambient,
         Credentials::Values { access_key, secret_key, session_token } => Keys::Static {
             access_key: access_key.expose().to_owned(),
@@ -40,24 +99,11 @@ pub async fn store(target: &StoreTarget) -> Result<Arc<dyn Store>, EngineError> 
             }
             Keys::Files { access_key, secret_key, session_token }
         }
-    };
-    let store = S3Store::open(S3Config {
-        endpoint: target.endpoint.clone(),
-        region: target.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()),
-        bucket: target.bucket.clone(),
-        path_style: target.path_style,
-        keys,
-        ca_pem: match &target.ca_file {
-            Some(path) => Some(bytes(path).await?),
-            None => None,
-        },
-        checksums: match target.checksums {
-            task::Checksums::WhenRequired => Checksums::WhenRequired,
-            task::Checksums::WhenSupported => Checksums::WhenSupported,
-        },
+        Credentials::ServiceAccount { .. } => {
+            let said = "the key file of a service account opens buckets of Google Cloud Storage only";
+            return Err(StoreError::Setup(said.into()).into());
+        }
     })
-    .await?;
-    Ok(Arc::new(store))
 }
 
 /// Connects to the server of a target.

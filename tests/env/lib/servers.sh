@@ -73,3 +73,19 @@ locked_milvus() { # on the first S3 server
   local MILVUS_PORT=$LOCKED_MILVUS_PORT METRICS_PORT=29091 ETCD_PORT=22379 BUCKET=$LOCKED_BUCKET
   milvus_start locked-milvus --auth
 }
+AZURE_PORT=10000 AZURE_ACCOUNT=devstoreaccount1 # with its key the one account of Azurite, by its documentation
+AZURE_KEY=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+GCS_PORT=4443
+azure_up() { # Azurite
+  [ -z "$(pid_of azure)" ] || return 0
+  mkdir -p "$ENV_DIR/azure"
+  spawn azure nsenter -t "$(namespace_pid)" -n "$VENV_NODE/bin/node" "$AZURITE/node_modules/azurite/dist/src/blob/main.js" \
+    --location "$ENV_DIR/azure" --blobHost 0.0.0.0 --blobPort $AZURE_PORT --disableTelemetry --silent
+  wait_for 60 "Azurite (log: $ENV_DIR/log/azure.log)" outside curl -s --max-time 5 -o /dev/null "http://$HOST_IP:$AZURE_PORT/"
+}
+gcs_up() { # fake-gcs-server
+  [ -z "$(pid_of gcs)" ] || return 0
+  spawn gcs nsenter -t "$(namespace_pid)" -n "$FAKE_GCS/fake-gcs-server" -backend memory -scheme http -host 0.0.0.0 \
+    -port $GCS_PORT -public-host "$HOST_IP:$GCS_PORT" -external-url "http://$HOST_IP:$GCS_PORT" -log-level error
+  wait_for 60 "fake-gcs-server (log: $ENV_DIR/log/gcs.log)" outside curl -fs --max-time 5 -o /dev/null "http://$HOST_IP:$GCS_PORT/_internal/healthcheck"
+}
