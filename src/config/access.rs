@@ -113,7 +113,7 @@ impl Storage {
     }
 
     /// Google's own hosts are the client's to know (milvus-backup 0.6, `internal/storage/gcp_native.go`); other addresses
-    /// are emulators. One that nobody has set is none.
+    /// are emulators.
     fn google_endpoint(&self) -> Option<String> {
         let google = self.address == "googleapis.com" || self.address.ends_with(".googleapis.com");
         let scheme = if self.use_ssl { "https" } else { "http" };

@@ -22,7 +22,7 @@ use super::login::{Login, Ring, Source, read};
 use super::rest::Rest;
 use super::retry::RetryPolicy;
 use super::s3_keys::Keys;
-use super::transport::{Answer, Proxy, Wire, service_of};
+use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
 use super::{Place, StoreError, xml};
 
 /// Version of the protocol; services keep old ones.
@@ -124,6 +124,7 @@ impl AzureStore {
             Keys::Ambient => Ring::of(Identity::of_environment()?),
         };
         let place = Place { service: format!("{base}{root}"), region: String::new(), bucket: config.container };
+        let base = without_usual_port(&base).to_owned();
         Ok(AzureStore { rest: Rest::new(place, wire, ring), base, root })
     }
 

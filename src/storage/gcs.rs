@@ -18,7 +18,7 @@ use super::gcs_json;
 use super::login::{Login, Ring, encoded, form};
 use super::rest::Rest;
 use super::retry::RetryPolicy;
-use super::transport::{Answer, Proxy, Wire, service_of};
+use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
 use super::{Place, StoreError, s3_failure, xml};
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -148,8 +148,9 @@ impl GcsStore {
             Way::None => Ring::fixed(Login::Anonymous),
             way => Ring::of(Identity::by(way)?),
         };
-        let base = service_of(config.endpoint.as_deref().unwrap_or(GOOGLE))?;
-        let place = Place { service: base.clone(), region: String::new(), bucket: config.bucket };
+        let service = service_of(config.endpoint.as_deref().unwrap_or(GOOGLE))?;
+        let base = without_usual_port(&service).to_owned();
+        let place = Place { service, region: String::new(), bucket: config.bucket };
         Ok(GcsStore { rest: Rest::new(place, wire, ring), base })
     }
 

@@ -70,7 +70,8 @@ pub struct ObjectMeta {
     pub key: String,
     /// Bytes.
     pub size: u64,
-    /// Entity tag without quotes. Equal tags mean equal content; after a multipart write it is no digest of the content.
+    /// Entity tag without quotes; in Google the generation. Equal tags mean equal content; after a multipart write it is no
+    /// digest of the content.
     /// Empty where a service lists none.
     pub etag: String,
 }
@@ -99,11 +100,11 @@ pub struct ObjectRef {
 /// Where a store is: enough to tell whether one request can copy between two stores, and for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Scheme, host and port of the service, `memory:<name>`, or `file:` for directories.
+    /// Scheme, host and port of the service, of Azure with the account, `memory:<name>`, or `file:` for directories.
     pub service: String,
     /// Region.
     pub region: String,
-    /// Bucket, or the path of the directory.
+    /// Bucket, container, or the path of the directory.
     pub bucket: String,
 }
 
@@ -217,7 +218,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// that two writers fight over something of their own.
     async fn put_if(&self, key: &str, body: Bytes, condition: Condition) -> Result<Written, StoreError>;
     /// One server-side copy request from another bucket of the same service (or this one); answers the new ETag.
-    /// The credentials of this store must be able to read the source.
+    /// The credentials of this store must be able to read the source. Where [`ObjectRef::etag`] is given, a store may refuse
+    /// to copy another version with [`StoreError::Replaced`].
     async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError>;
     /// Begins a multipart write, answers its id.
     async fn begin_upload(&self, key: &str) -> Result<String, StoreError>;

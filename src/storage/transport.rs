@@ -85,6 +85,12 @@ pub(super) fn service_of(endpoint: &str) -> Result<String, StoreError> {
     Ok(if has_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") })
 }
 
+/// A service as it is written in addresses: without a port that goes without saying, which some services sign otherwise.
+pub(super) fn without_usual_port(service: &str) -> &str {
+    let usual = if service.starts_with("https://") { ":443" } else { ":80" };
+    service.strip_suffix(usual).unwrap_or(service)
+}
+
 /// Whether the connection goes by a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proxy {
@@ -175,6 +181,13 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_that_goes_without_saying_is_left_out() {
+        assert_eq!(without_usual_port("https://h:443"), "https://h");
+        assert_eq!(without_usual_port("http://h:443"), "http://h:443");
+        assert_eq!(without_usual_port("http://h:80"), "http://h");
+    }
 
     #[test]
     fn a_certificate_that_is_none_is_refused() {

@@ -38,6 +38,8 @@ def environment(scratch):
     if not given:
         environment.call("up", "--servers")
     try:
+        for cloud in ("azure", "gcs"):
+            environment.call("extra", cloud)
         environment.enter()
         _entered.append(environment)
         from pymilvus import connections

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import samples
+from clouds import Azure, Google
 from program import CONFIGURATION, OK, PREFIX
 from servers import HOST
 
@@ -173,3 +174,32 @@ def test_a_backup_in_a_directory_comes_back_from_it(shell, program, lines):
         samples.drop("faults", "lines_off_disk", "words_off_disk")
     shell.run(*here, "delete", "-n", "on_disk")
     assert not (kept / "on_disk").exists()
+
+
+@pytest.mark.parametrize("cloud", [Azure, Google])
+def test_a_backup_in_a_cloud_comes_back_from_it(shell, program, lines, monkeypatch, cloud):
+    store = cloud("of-commands")
+    store.make()
+    for name, value in store.variables.items():
+        monkeypatch.setenv(name, value)
+    settings = {**store.settings, "rootPath": "deep/er"}
+    there = ["--config", "new.yaml"]
+    for name, value in settings.items():
+        there += ["--set", f"backup.storage.{name}={value}"]
+    assert shell.run(*there, "check").rstrip().endswith("Success!")
+    made = shell.ended(*there, "create", "-n", "far", "--filter", "faults.*")
+    assert made["ok"] and "deep/er/far/meta/full_meta.json" in store.keys("deep/er/far/")
+    assert not program.s3.objects(program.bucket, f"{ROOT}/far/")
+    assert "far" in shell.run(*there, "list").splitlines()
+    targets = {full: f"{full}_far" for full in WHOLE}
+    try:
+        shell.run(*there, "restore", "-n", "far", "-s", "_far")
+        have = samples.images(*targets.values())
+        for source, target in targets.items():
+            assert not samples.differences(lines[source], have[target], "aliases")
+    finally:
+        samples.drop("faults", "lines_far", "words_far")
+    assert program.s3.keys(program.bucket, "milvus-backup-staging/") == []
+    shell.run(*there, "delete", "-n", "far")
+    assert store.keys("deep/er/far/") == []
+    assert store.secret not in shell.run(*there, "config", "show") + shell.errors

@@ -12,6 +12,7 @@ const ROOT_PATH: &str = "files";
 const CONFIG: &str = "/spec/config/minio";
 const STORAGE: &str = "/spec/dependencies/storage";
 const ONLY_S3: &str = "only S3 and S3-compatible stores can be backed up";
+const FROM_A_SHELL: &str = "in a cluster only S3 and S3-compatible stores can be backed up; the commands of a shell know this one (milvus-backup create)";
 
 /// Milvus' own object store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,10 +106,10 @@ fn refuse_other_stores(resource: &Resource<'_>, overrides: &Overrides) -> Result
     let provider = resource.text(&format!("{CONFIG}/cloudProvider")).unwrap_or("aws");
     let iam = resource.flag(&format!("{CONFIG}/useIAM")) == Some(true) && overrides.storage_secret_name.is_none();
     if resource.text(&format!("{STORAGE}/type")) == Some("Azure") || provider == "azure" {
-        return refuse("keeps its data in Azure Blob storage", ONLY_S3);
+        return refuse("keeps its data in Azure Blob storage", FROM_A_SHELL);
     }
     if provider == "gcpnative" {
-        return refuse("keeps its data in Google Cloud Storage by its native protocol", ONLY_S3);
+        return refuse("keeps its data in Google Cloud Storage by its native protocol", FROM_A_SHELL);
     }
     if resource.text("/spec/config/common/storageType") == Some("local") {
         return refuse("keeps its data on a local disk", ONLY_S3);
