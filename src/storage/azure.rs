@@ -1,7 +1,7 @@
 //! A container of Azure Blob Storage: its state, how a request is built, and what its failures mean.
 //!
 //! Source: the REST documentation of the Blob service, version [`VERSION`]. The library of the vendor signs with tokens
-//! only, not with the key of an account, which most Milvus are configured with (docs/architecture.md).
+//! only, not with the key of an account (docs/architecture.md).
 
 use std::fmt;
 use std::path::PathBuf;
