@@ -198,12 +198,10 @@ fn what_a_run_cannot_do_is_refused_by_the_name_of_its_flag() {
     for (arguments, words) in [
         (["create", "--backup_index_extra"].as_slice(), ["backup_index_extra"].as_slice()),
         (&["create", "--format", "snapshot"], &["format snapshot"]),
-        (&["create", "--filter", "db."], &["database db without its collections"]),
         (&["create", "--filter", "db.*,db.c"], &["names database db as a whole and again"]),
         (&["create", "--filter", "a b"], &["\"a b\" is no filter"]),
         (&["create", "-n", "a-b"], &["a-b", "letters, digits and underscores"]),
-        (&["restore", "-n", "b", "--drop_exist_index=true"], &["drop_exist_index"]),
-        (&["restore", "-n", "b", "--skip_create_collection"], &["skip_create_collection"]),
+        (&["restore", "-n", "b", "--filter", "db."], &["database db, which is not in the backup"]),
         (&["restore", "-n", "b", "-s", "a-b"], &["\"a-b\" is no suffix"]),
         (&["restore", "-n", "b", "-r", "a:b:c"], &["a:b:c is no renaming"]),
         (&["restore", "-n", "b", "-r", "gone:here"], &["default.gone", "not in backup b"]),

@@ -144,7 +144,7 @@ async fn what_cannot_be_reached_is_named_without_a_secret() {
     assert!(reply.status == 500 && said.contains("milvus") && said.contains("127.0.0.1:9"), "{said}");
     let absent = program.with_token("POST", "/api/v1/restore", r#"{"backup_name":"nope"}"#).await.json();
     assert_eq!((&absent["code"], &absent["msg"]), (&json!(400), &json!("backup nope not found")));
-    let body = r#"{"backup_name":"golden_small","maxShardNum":2}"#;
+    let body = r#"{"backup_name":"golden_small","maxShardNum":-2}"#;
     let refused = program.with_token("POST", "/api/v1/restore", body).await.json();
     assert!(refused["code"] == 3 && refused["msg"].as_str().unwrap().contains("maxShardNum"), "{refused}");
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();

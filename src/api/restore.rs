@@ -231,6 +231,9 @@ pub enum OnConflict {
     Skip,
     /// They are dropped first.
     Replace,
+    /// They keep what they hold and get the rows of the backup besides; those that do not exist are created. Rows whose keys
+    /// are there already are there twice afterwards. Fields must be the same, with the same ids.
+    Append,
 }
 
 /// How much of each collection is restored.
@@ -354,6 +357,9 @@ pub struct RestorePlan {
     pub skip: i64,
     /// Existing ones dropped first.
     pub replace: i64,
+    /// Existing ones that get rows besides their own.
+    #[serde(default)]
+    pub append: i64,
     /// The first 20 mappings.
     #[serde(default)]
     #[schemars(length(max = 20))]

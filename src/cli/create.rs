@@ -23,7 +23,8 @@ pub struct CreateArgs {
     /// Name: letters, digits and _, no digit first; backup_<time> where none is given.
     #[arg(short, long)]
     name: Option<String>,
-    /// Collections, separated by commas: db.coll, coll (of default), db.*; all where none is given.
+    /// Collections, separated by commas: db.coll, coll (of default), db.*, or db. for a database without its collections; all
+    /// where none is given.
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
     /// How the moment of consistency is made.
@@ -35,7 +36,7 @@ pub struct CreateArgs {
     /// With what etcd knows of indexes (not supported yet).
     #[arg(long = "backup_index_extra", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     index_extra: bool,
-    /// With users, roles and grants (not supported yet).
+    /// With users, roles and grants.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     rbac: bool,
     /// Shape of the result.

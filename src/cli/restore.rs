@@ -22,7 +22,8 @@ pub struct RestoreArgs {
     /// Name of the backup.
     #[arg(short, long, required = true)]
     name: Option<String>,
-    /// Collections by their names after --suffix or --rename: db.coll, coll, db.*; all where none is given.
+    /// Collections by their names after --suffix or --rename: db.coll, coll, db.*, or db. for a database without its
+    /// collections; all where none is given.
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
     /// Appended to the name of every collection.
@@ -43,13 +44,13 @@ pub struct RestoreArgs {
     /// Drop collections that are in the way first.
     #[arg(long = "drop_exist_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     drop_exist_collection: bool,
-    /// Drop indexes of existing collections first (not supported yet).
+    /// Drop the indexes of existing collections before those of the backup are made; with --skip_create_collection.
     #[arg(long = "drop_exist_index", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     drop_exist_index: bool,
-    /// Restore into collections that exist (not supported yet).
+    /// Add the rows to collections that exist; none is created. Keys that are there already are there twice afterwards.
     #[arg(long = "skip_create_collection", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     skip_create_collection: bool,
-    /// With users, roles and grants (not supported yet).
+    /// With users, roles and grants.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     rbac: bool,
     /// Many segments for each import; always so.

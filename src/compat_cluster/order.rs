@@ -158,9 +158,9 @@ fn mapping(request: &RestoreRequest) -> Value {
 }
 
 fn selection(field: &str, filter: &Filter) -> Result<Value, OperationError> {
-    if let Some(database) = filter.bare_database() {
+    if let Some(database) = filter.bare_databases().next() {
         return Err(OperationError::failed(format!(
-            "{field} names database {database} without its collections, which this version cannot do: use {database}.*"
+            "{field} names database {database} without its collections, for which a selection has no field: use {database}.*"
         )));
     }
     let include = filter.databases().map(|(database, wanted)| match wanted {

@@ -499,6 +499,7 @@ fn plan_of(plan: &PlanSummary) -> RestorePlan {
         create: signed(plan.create),
         skip: signed(plan.skip),
         replace: signed(plan.replace),
+        append: signed(plan.append),
         mappings: plan.mappings.iter().take(LISTED).map(rename).collect(),
     }
 }

@@ -75,12 +75,16 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
             databases: renames(&spec.mapping.databases),
             collections: renames(&spec.mapping.collections),
             suffix: spec.mapping.suffix.clone(),
+            ..Mapping::default()
         },
         on_conflict: match spec.on_conflict {
             api::OnConflict::Fail => OnConflict::Fail,
             api::OnConflict::Skip => OnConflict::Skip,
             api::OnConflict::Replace => OnConflict::Replace,
+            api::OnConflict::Append => OnConflict::Append,
         },
+        create_missing: true,
+        drop_indexes: false,
         content: content(spec.content.data),
         indexes: match spec.indexes {
             api::Indexes::Rebuild => Indexes::Rebuild,
@@ -161,7 +165,12 @@ fn selection(selection: &api::Selection) -> Selection {
         patterns.iter().map(pattern).collect()
     };
     let api::Selection { include, exclude, allow_empty } = selection;
-    Selection { include: patterns(include), exclude: patterns(exclude), allow_empty: *allow_empty }
+    Selection {
+        include: patterns(include),
+        exclude: patterns(exclude),
+        allow_empty: *allow_empty,
+        ..Selection::default()
+    }
 }
 
 fn content(data: api::ContentData) -> Content {

@@ -32,7 +32,7 @@ impl std::fmt::Display for Name {
 /// An include that matches nothing, unless `allow_empty`. The sentence names the databases that were searched.
 pub fn select(selection: &Selection, existing: &[Name]) -> Result<Vec<Name>, String> {
     let mut chosen = BTreeSet::new();
-    if selection.include.is_empty() {
+    if selection.include.is_empty() && selection.databases.is_empty() {
         chosen.extend(existing.iter().cloned());
     }
     for pattern in &selection.include {
@@ -56,6 +56,27 @@ pub fn select(selection: &Selection, existing: &[Name]) -> Result<Vec<Name>, Str
             .any(|pattern| collections_of(pattern).any(|wanted| matches(&pattern.database, wanted, name)))
     });
     Ok(chosen.into_iter().collect())
+}
+
+/// The databases that are meant by themselves, whatever becomes of their collections: those named, or where nothing is named
+/// all that are not excluded as a whole.
+///
+/// # Errors
+/// A named database that is not there, unless `allow_empty`.
+pub fn databases(selection: &Selection, existing: &[String]) -> Result<Vec<String>, String> {
+    let Selection { include, exclude, databases, allow_empty } = selection;
+    if include.is_empty() && databases.is_empty() {
+        let whole = |pattern: &&Pattern| collections_of(pattern).any(|wanted| wanted == "*");
+        let excluded = |name: &str| exclude.iter().filter(whole).any(|pattern| glob(&pattern.database, name));
+        return Ok(existing.iter().filter(|name| !excluded(name)).cloned().collect());
+    }
+    let (there, missing): (Vec<&String>, Vec<&String>) = databases.iter().partition(|name| existing.contains(name));
+    match missing.first() {
+        Some(missing) if !allow_empty => {
+            Err(format!("there is no database {missing}: correct the selection, or set allowEmpty"))
+        }
+        _ => Ok(there.into_iter().cloned().collect()),
+    }
 }
 
 fn collections_of(pattern: &Pattern) -> impl Iterator<Item = &str> {
@@ -134,7 +155,7 @@ mod tests {
         let selection = Selection {
             include: vec![pattern("*", &["*"])],
             exclude: vec![pattern("default", &["*_old"]), pattern("sales", &["items"])],
-            allow_empty: false,
+            ..Selection::default()
         };
         assert_eq!(shown(&selection), ["default.docs", "sales.orders"]);
     }
@@ -162,6 +183,22 @@ mod tests {
     fn allow_empty_accepts_an_include_that_matches_nothing() {
         let selection = Selection { include: vec![pattern("nope", &["*"])], allow_empty: true, ..Selection::default() };
         assert_eq!(shown(&selection), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_database_may_be_meant_without_its_collections() {
+        let there = ["default".to_owned(), "sales".to_owned()];
+        let named = Selection { databases: vec!["sales".into()], ..Selection::default() };
+        assert_eq!(shown(&named), Vec::<String>::new());
+        assert_eq!(databases(&named, &there).unwrap(), ["sales"]);
+        assert_eq!(databases(&Selection::default(), &there).unwrap(), there);
+        let some = Selection { include: vec![pattern("default", &[])], ..Selection::default() };
+        assert_eq!(databases(&some, &there).unwrap(), Vec::<String>::new());
+        let without =
+            Selection { exclude: vec![pattern("sales", &[]), pattern("default", &["docs"])], ..Selection::default() };
+        assert_eq!(databases(&without, &there).unwrap(), ["default"]);
+        let gone = Selection { databases: vec!["gone".into()], ..Selection::default() };
+        assert!(databases(&gone, &there).unwrap_err().contains("no database gone"));
     }
 
     #[test]

@@ -271,6 +271,9 @@ pub struct Selection {
     /// What to leave out.
     #[serde(default)]
     pub exclude: Vec<Pattern>,
+    /// Databases taken by name without their collections. Where there are any, no include means no collection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<String>,
     /// An include that matches nothing is an error unless this is set.
     #[serde(default)]
     pub allow_empty: bool,
@@ -395,6 +398,8 @@ pub enum OnConflict {
     Skip,
     /// Existing collections are dropped first.
     Replace,
+    /// Rows go into existing collections beside those that are there; nothing is dropped, whatever happens.
+    Append,
 }
 
 /// How restored rows are proven.
@@ -431,7 +436,7 @@ pub enum Indexes {
     Skip,
 }
 
-/// New names for restored collections.
+/// New names for restored collections, and what is made otherwise than recorded under them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mapping {
@@ -444,6 +449,51 @@ pub struct Mapping {
     /// Appended to every collection name.
     #[serde(default)]
     pub suffix: Option<String>,
+    /// Changes to single collections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// Most shards a collection is made with; an override is not bound by it. None for as many as recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_shards: Option<i32>,
+    /// Keys that are left out of what is made.
+    #[serde(default, skip_serializing_if = "SkipParams::is_empty")]
+    pub skip_params: SkipParams,
+}
+
+/// What one collection gets in place of what is recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Override {
+    /// Its name in the target, `database.collection`.
+    pub collection: String,
+    /// Number of shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<i32>,
+    /// Description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Keys of recorded parameters that are left out when a collection and its indexes are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SkipParams {
+    /// Of collection properties.
+    pub collection_properties: Vec<String>,
+    /// Of the type parameters of fields.
+    pub field_type_params: Vec<String>,
+    /// Of the index parameters of fields.
+    pub field_index_params: Vec<String>,
+    /// Of the parameters of indexes, those inside their nested `params` included.
+    pub index_params: Vec<String>,
+}
+
+impl SkipParams {
+    /// Whether nothing is left out.
+    pub fn is_empty(&self) -> bool {
+        let SkipParams { collection_properties, field_type_params, field_index_params, index_params } = self;
+        [collection_properties, field_type_params, field_index_params, index_params].iter().all(|keys| keys.is_empty())
+    }
 }
 
 /// One renaming.
@@ -477,6 +527,12 @@ pub struct RestoreTask {
     /// Existing targets.
     #[serde(default)]
     pub on_conflict: OnConflict,
+    /// Whether collections that the target lacks are made; else they are an error before anything is touched.
+    #[serde(default = "yes")]
+    pub create_missing: bool,
+    /// Drop the indexes of collections that rows are appended to, before those of the backup are made.
+    #[serde(default)]
+    pub drop_indexes: bool,
     /// Rows or schema only.
     #[serde(default)]
     pub content: Content,
@@ -627,6 +683,8 @@ pub struct PlanSummary {
     pub skip: u64,
     /// Existing ones dropped first.
     pub replace: u64,
+    /// Existing ones that get rows besides their own.
+    pub append: u64,
     /// The first mappings, `database.collection` each.
     pub mappings: Vec<Rename>,
 }

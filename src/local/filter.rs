@@ -125,9 +125,14 @@ impl Filter {
         }
     }
 
-    /// A database that is meant without its collections, which no run can carry out yet.
-    pub fn bare_database(&self) -> Option<&str> {
-        self.databases().find(|(_, wanted)| **wanted == Collections::NoneOfThem).map(|(database, _)| database)
+    /// Databases that are meant without their collections.
+    pub fn bare_databases(&self) -> impl Iterator<Item = &str> {
+        self.databases().filter(|(_, wanted)| **wanted == Collections::NoneOfThem).map(|(database, _)| database)
+    }
+
+    /// Whether a database is named in any way.
+    pub fn names_database(&self, database: &str) -> bool {
+        self.0.contains_key(database)
     }
 }
 
@@ -289,7 +294,8 @@ mod tests {
             ("default", named(&["two"])),
         ];
         assert_eq!(shown(&filter), expected);
-        assert_eq!(filter.bare_database(), Some("c"));
+        assert_eq!(filter.bare_databases().collect::<Vec<_>>(), ["c"]);
+        assert!(filter.names_database("b") && !filter.names_database("d"));
         assert_eq!(Filter::parse("").unwrap(), None);
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::filter::{Filter, Renames};
+pub use crate::engine::task::SkipParams;
 
 /// How the moment of consistency is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -61,27 +62,6 @@ pub struct CreateRequest {
     pub backup_root_path: Option<String>,
 }
 
-/// Keys to leave out when a collection is made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SkipParams {
-    /// Of the collection.
-    pub collection_properties: Vec<String>,
-    /// Of field types.
-    pub field_type_params: Vec<String>,
-    /// Of field indexes.
-    pub field_index_params: Vec<String>,
-    /// Of indexes.
-    pub index_params: Vec<String>,
-}
-
-impl SkipParams {
-    /// Whether nothing is to be left out.
-    pub fn is_empty(&self) -> bool {
-        let SkipParams { collection_properties, field_type_params, field_index_params, index_params } = self;
-        [collection_properties, field_type_params, field_index_params, index_params].iter().all(|keys| keys.is_empty())
-    }
-}
-
 /// New names with changes to what is made under them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestorePlan {
@@ -113,6 +93,13 @@ pub struct PlanCollection {
     pub shard_num: i32,
     /// Other description; empty for that of the backup.
     pub description: String,
+}
+
+impl PlanCollection {
+    /// Whether anything but the name is to be otherwise.
+    pub fn changes(&self) -> bool {
+        self.shard_num != 0 || !self.description.is_empty()
+    }
 }
 
 /// Bring a backup back.

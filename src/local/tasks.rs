@@ -14,8 +14,8 @@ use crate::config::Settings;
 use crate::engine::error::EngineError;
 use crate::engine::select::Name;
 use crate::engine::task::{
-    BackupTask, Content, Flush, Indexes, Limits, Load, Mapping, OnCollectionError, OnConflict, Pattern, Rename,
-    RestoreTask, Selection, VerifyBackup, VerifyRestore,
+    BackupTask, Content, Flush, Indexes, Limits, Load, Mapping, OnCollectionError, OnConflict, Override, Pattern,
+    Rename, RestoreTask, Selection, VerifyBackup, VerifyRestore,
 };
 use crate::manifest::{BackupInfo, validate_artifact_name};
 
@@ -80,7 +80,7 @@ pub fn backup(
         milvus,
         destination: settings.backup_target()?,
         selection: match filter {
-            Some(filter) => selection(filter)?,
+            Some(filter) => selection(filter),
             None => Selection::default(),
         },
         content: if *strategy == Strategy::MetaOnly { Content::SchemaOnly } else { Content::Full },
@@ -107,21 +107,26 @@ pub fn restore(
     can_be_restored(request)?;
     let settings = settings.with_backups_at(request.bucket_name.as_deref(), request.path.as_deref());
     let pairs = names(request, info)?;
-    let include = match request.source.is_none() && request.target.is_none() {
+    let everything = request.source.is_none() && target_filter(request).is_none();
+    let include = match everything {
         true => Vec::new(),
         false => pairs.iter().map(|(source, _)| exactly(source)).collect(),
     };
-    let renamed = pairs.iter().filter(|(source, target)| source != target);
-    let collections =
-        renamed.map(|(source, target)| Rename { from: source.to_string(), to: target.to_string() }).collect();
+    let databases = if everything { Vec::new() } else { bare_databases(request, info)? };
     let task = RestoreTask {
         artifact: request.name.clone(),
         manifest_digest: None,
         source: settings.backup_target()?,
         target: settings.milvus_target()?,
-        selection: Selection { include, ..Selection::default() },
-        mapping: Mapping { collections, ..Mapping::default() },
-        on_conflict: if request.drop_exist_collection { OnConflict::Replace } else { OnConflict::Fail },
+        selection: Selection { include, databases, ..Selection::default() },
+        mapping: mapping(request, &pairs),
+        on_conflict: match (request.drop_exist_collection, request.skip_create_collection) {
+            (true, _) => OnConflict::Replace,
+            (false, true) => OnConflict::Append,
+            (false, false) => OnConflict::Fail,
+        },
+        create_missing: !request.skip_create_collection,
+        drop_indexes: request.drop_exist_index,
         content: if request.meta_only { Content::SchemaOnly } else { Content::Full },
         indexes: match (request.rebuild_index, request.use_auto_index) {
             (Some(false), _) => Indexes::Skip,
@@ -137,7 +142,108 @@ pub fn restore(
         last_attempt: true,
         limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
     };
-    Ok(Planned { task, warnings: Vec::new() })
+    let mut warnings = Vec::new();
+    if request.skip_create_collection {
+        warnings.push(
+            "rows were added to collections that exist: keys that were there already are there twice, and deletes of the backup \
+             also take older rows with the same keys"
+                .to_owned(),
+        );
+    }
+    Ok(Planned { task, warnings })
+}
+
+/// New names, and what is made otherwise under them.
+fn mapping(request: &RestoreRequest, pairs: &[(Name, Name)]) -> Mapping {
+    let databases: Vec<Rename> = database_targets(request)
+        .into_iter()
+        .map(|(from, to)| Rename { from: from.to_owned(), to: to.to_owned() })
+        .collect();
+    // What a rule for the database alone would make of a name.
+    let by_database = |source: &Name| {
+        let rule = databases.iter().find(|rule| rule.from == source.database);
+        Name::new(rule.map_or(&source.database, |rule| &rule.to), &source.collection)
+    };
+    let renamed = pairs.iter().filter(|(source, target)| by_database(source) != *target);
+    let collections =
+        renamed.map(|(source, target)| Rename { from: source.to_string(), to: target.to_string() }).collect();
+    Mapping {
+        collections,
+        suffix: None,
+        overrides: overrides(request, pairs),
+        max_shards: (request.max_shard_num != 0).then_some(request.max_shard_num),
+        skip_params: request.skip_params.clone(),
+        databases,
+    }
+}
+
+/// Changes of a plan to the collections that are restored.
+fn overrides(request: &RestoreRequest, pairs: &[(Name, Name)]) -> Vec<Override> {
+    let plan = request.plan.iter().flat_map(|plan| &plan.mapping);
+    plan.flat_map(|database| database.collections.iter().map(|one| (Name::new(&database.target, &one.target), one)))
+        .filter(|(target, one)| one.changes() && pairs.iter().any(|(_, restored)| restored == target))
+        .map(|(target, one)| Override {
+            collection: target.to_string(),
+            shards: (one.shard_num != 0).then_some(one.shard_num),
+            description: (!one.description.is_empty()).then(|| one.description.clone()),
+        })
+        .collect()
+}
+
+/// New names of databases as such: those of a plan, else those that are renamed as a whole.
+fn database_targets(request: &RestoreRequest) -> Vec<(&str, &str)> {
+    match &request.plan {
+        Some(plan) => plan
+            .mapping
+            .iter()
+            .filter(|one| one.source != one.target)
+            .map(|one| (one.source.as_str(), one.target.as_str()))
+            .collect(),
+        None => request.renames.databases().collect(),
+    }
+}
+
+fn target_filter(request: &RestoreRequest) -> Option<&Filter> {
+    match &request.plan {
+        Some(plan) => plan.filter.as_ref(),
+        None => request.target.as_ref(),
+    }
+}
+
+/// Databases of the backup that the filters name without their collections.
+///
+/// # Errors
+/// One that is not in the backup.
+fn bare_databases(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<String>, EngineError> {
+    let recorded: Vec<&str> = info.database_backups.iter().map(|database| database.db_name.as_str()).collect();
+    let targets = database_targets(request);
+    let target = |source: &str| {
+        targets.iter().find(|(from, _)| *from == source).map_or(source.to_owned(), |(_, to)| (*to).to_owned())
+    };
+    let absent = |name: &str| {
+        Err(EngineError::Rejected(format!(
+            "the filter names database {name}, which is not in the backup: correct the filter"
+        )))
+    };
+    let mut wanted: Option<Vec<String>> = None;
+    if let Some(filter) = &request.source {
+        if let Some(gone) = filter.bare_databases().find(|name| !recorded.contains(name)) {
+            return absent(gone);
+        }
+        wanted = Some(filter.bare_databases().map(str::to_owned).collect());
+    }
+    if let Some(filter) = target_filter(request) {
+        let named: Vec<&str> = filter.bare_databases().collect();
+        if let Some(gone) = named.iter().find(|name| !recorded.iter().any(|source| target(source) == **name)) {
+            return absent(gone);
+        }
+        let both = |source: &&str| {
+            let asked = request.source.as_ref().is_none_or(|filter| filter.names_database(source));
+            asked && named.contains(&target(source).as_str())
+        };
+        wanted = Some(recorded.iter().copied().filter(both).map(str::to_owned).collect());
+    }
+    Ok(wanted.unwrap_or_default())
 }
 
 /// Which collection of the backup becomes which in the target.
@@ -159,13 +265,7 @@ pub fn names(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<(Name, N
         )));
     }
     let suffix = request.suffix.as_deref().filter(|_| renames.is_empty() && planned.is_none()).unwrap_or_default();
-    let target_filter = match &request.plan {
-        Some(plan) => plan.filter.as_ref(),
-        None => request.target.as_ref(),
-    };
-    for filter in request.source.iter().chain(target_filter) {
-        refuse_bare_database(filter)?;
-    }
+    let target_filter = target_filter(request);
     let pairs = in_backup
         .iter()
         .filter(|source| request.source.as_ref().is_none_or(|filter| filter.admits(source)))
@@ -177,7 +277,8 @@ pub fn names(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<(Name, N
         pairs.filter(|(_, target)| target_filter.is_none_or(|filter| filter.admits(target))).collect();
     missing(request.source.as_ref(), in_backup.iter(), "in the backup")?;
     missing(target_filter, pairs.iter().map(|(_, target)| target), "among the names after renaming")?;
-    if pairs.is_empty() && !in_backup.is_empty() {
+    let mut filters = request.source.iter().chain(target_filter);
+    if pairs.is_empty() && !in_backup.is_empty() && !filters.any(|filter| filter.bare_databases().next().is_some()) {
         return Err(EngineError::Rejected(format!(
             "nothing of backup {} is selected: correct the filter, or leave it out",
             request.name
@@ -228,20 +329,13 @@ fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
     if let Some(suffix) = request.suffix.as_deref().filter(|suffix| !suffix.is_empty() && !is_word(suffix)) {
         return Err(EngineError::Rejected(format!("{suffix:?} is no suffix: use letters, digits and _")));
     }
-    let alone = "leave it out";
-    refuse(request.drop_exist_index, "drop_exist_index", "use drop_exist_collection to make the collection anew")?;
-    refuse(
-        request.skip_create_collection,
-        "skip_create_collection",
-        "restore under another name, or drop the collection",
-    )?;
-    refuse(request.max_shard_num != 0, "maxShardNum", alone)?;
-    refuse(!request.skip_params.is_empty(), "skipParams", alone)?;
-    refuse(!request.ezk_mapping.is_empty(), "ezkMapping", alone)?;
-    let plan = request.plan.iter().flat_map(|plan| &plan.mapping);
-    let overridden =
-        plan.flat_map(|database| &database.collections).any(|c| c.shard_num != 0 || !c.description.is_empty());
-    refuse(overridden, "restorePlan override (shardNum, description)", alone)
+    if request.max_shard_num < 0 {
+        return Err(EngineError::Rejected(format!(
+            "maxShardNum is {}: use 1 or more, or leave it out",
+            request.max_shard_num
+        )));
+    }
+    refuse(!request.ezk_mapping.is_empty(), "ezkMapping", "leave it out")
 }
 
 fn plan_renames(plan: &super::request::RestorePlan) -> Result<Renames, EngineError> {
@@ -260,29 +354,21 @@ fn plan_renames(plan: &super::request::RestorePlan) -> Result<Renames, EngineErr
     Ok(renames)
 }
 
-fn selection(filter: &Filter) -> Result<Selection, EngineError> {
-    refuse_bare_database(filter)?;
-    let include = filter.databases().map(|(database, wanted)| Pattern {
-        database: database.to_owned(),
-        collections: match wanted {
+fn selection(filter: &Filter) -> Selection {
+    let include = filter.databases().filter_map(|(database, wanted)| {
+        let collections = match wanted {
             Collections::Named(names) => names.iter().cloned().collect(),
-            Collections::All | Collections::NoneOfThem => Vec::new(),
-        },
+            Collections::All => Vec::new(),
+            Collections::NoneOfThem => return None,
+        };
+        Some(Pattern { database: database.to_owned(), collections })
     });
-    Ok(Selection { include: include.collect(), ..Selection::default() })
+    let databases = filter.bare_databases().map(str::to_owned).collect();
+    Selection { include: include.collect(), databases, ..Selection::default() }
 }
 
 fn exactly(name: &Name) -> Pattern {
     Pattern { database: name.database.clone(), collections: vec![name.collection.clone()] }
-}
-
-fn refuse_bare_database(filter: &Filter) -> Result<(), EngineError> {
-    match filter.bare_database() {
-        Some(database) => Err(EngineError::Rejected(format!(
-            "the filter names database {database} without its collections, which this version cannot do: use {database}.*"
-        ))),
-        None => Ok(()),
-    }
 }
 
 fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), EngineError> {
@@ -467,25 +553,86 @@ mod tests {
 
     #[test]
     fn every_option_the_engine_cannot_carry_out_is_refused_by_name() {
-        let skip = SkipParams { index_params: vec!["k".into()], ..SkipParams::default() };
-        let overridden =
-            PlanCollection { source: "orders".into(), target: "o".into(), shard_num: 2, ..Default::default() };
-        let database = PlanDatabase { source: "sales".into(), target: "s".into(), collections: vec![overridden] };
-        let plan = RestorePlan { mapping: vec![database], filter: None };
-        for (request, option) in [
-            (RestoreRequest { drop_exist_index: true, ..request() }, "drop_exist_index"),
-            (RestoreRequest { skip_create_collection: true, ..request() }, "skip_create_collection"),
-            (RestoreRequest { max_shard_num: 1, ..request() }, "maxShardNum"),
-            (RestoreRequest { skip_params: skip, ..request() }, "skipParams"),
-            (RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() }, "ezkMapping"),
-            (RestoreRequest { plan: Some(plan), ..request() }, "restorePlan override"),
-            (RestoreRequest { source: filter("sales."), ..request() }, "database sales without its collections"),
-        ] {
-            let said = refused(&request);
-            assert!(said.contains(option), "{option}: {said}");
-        }
+        let asked = RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() };
+        assert!(refused(&asked).contains("ezkMapping"));
         let exclude = RestoreRequest { drop_exist_collection: true, skip_create_collection: true, ..request() };
         assert!(refused(&exclude).contains("exclude each other"));
+    }
+
+    #[test]
+    fn existing_collections_are_kept_dropped_or_appended_to() {
+        let of = |drop_exist_collection, skip_create_collection| {
+            let request = RestoreRequest { drop_exist_collection, skip_create_collection, ..request() };
+            let planned = restore(&Settings::default(), &request, &shop()).unwrap();
+            (planned.task.on_conflict, planned.task.create_missing, planned.warnings.len())
+        };
+        assert_eq!(of(false, false), (OnConflict::Fail, true, 0));
+        assert_eq!(of(true, false), (OnConflict::Replace, true, 0));
+        assert_eq!(of(false, true), (OnConflict::Append, false, 1));
+        let dropped = RestoreRequest { drop_exist_index: true, ..request() };
+        assert!(restore(&Settings::default(), &dropped, &shop()).unwrap().task.drop_indexes);
+    }
+
+    #[test]
+    fn changes_of_a_plan_follow_the_collections_that_are_restored() {
+        let orders =
+            PlanCollection { source: "orders".into(), target: "o2".into(), shard_num: 2, description: "new".into() };
+        let items =
+            PlanCollection { source: "items".into(), target: "items".into(), shard_num: 3, ..Default::default() };
+        let database = PlanDatabase { source: "sales".into(), target: "shop".into(), collections: vec![orders, items] };
+        let only = Filter::of_map([("shop", ["o2"])], EmptyMeans::DatabaseOnly).unwrap();
+        let skip_params = SkipParams { index_params: vec!["k".into()], ..SkipParams::default() };
+        let of = |filter| {
+            let plan = RestorePlan { mapping: vec![database.clone()], filter };
+            let request =
+                RestoreRequest { plan: Some(plan), max_shard_num: 4, skip_params: skip_params.clone(), ..request() };
+            restore(&Settings::default(), &request, &shop()).unwrap().task.mapping
+        };
+        let changed: Vec<String> = of(None).overrides.into_iter().map(|change| change.collection).collect();
+        assert_eq!(changed, ["shop.o2", "shop.items"]);
+        let mapping = of(Some(only));
+        let change = Override { collection: "shop.o2".into(), shards: Some(2), description: Some("new".to_owned()) };
+        assert_eq!(mapping.overrides, [change]);
+        assert_eq!((mapping.max_shards, &mapping.skip_params), (Some(4), &skip_params));
+    }
+
+    #[test]
+    fn databases_without_their_collections_are_selected_by_either_name() {
+        let mut backup = shop();
+        backup.database_backups = ["default", "sales", "empty"].map(database_info).into();
+        let of = |request: &RestoreRequest| {
+            restore(&Settings::default(), request, &backup)
+                .map(|planned| (planned.task.selection, planned.task.mapping))
+        };
+        let (selection, _) = of(&RestoreRequest { source: filter("empty.,docs"), ..request() }).unwrap();
+        assert_eq!((selection.databases.as_slice(), selection.include.len()), (["empty".to_owned()].as_slice(), 1));
+        let renames = Renames::parse("sales.*:shop.*").unwrap();
+        let renamed = RestoreRequest { renames, target: filter("shop."), ..request() };
+        let (selection, mapping) = of(&renamed).unwrap();
+        assert_eq!((selection.databases.as_slice(), selection.include.len()), (["sales".to_owned()].as_slice(), 0));
+        assert_eq!(mapping.databases, [Rename { from: "sales".into(), to: "shop".into() }]);
+        assert_eq!(mapping.collections, []);
+        for gone in [
+            RestoreRequest { source: filter("gone."), ..request() },
+            RestoreRequest {
+                target: filter("sales."),
+                renames: Renames::parse("sales.*:shop.*").unwrap(),
+                ..request()
+            },
+        ] {
+            assert!(of(&gone).unwrap_err().to_string().contains("which is not in the backup"));
+        }
+        let create = CreateRequest { filter: filter("a.,b.one"), ..CreateRequest::default() };
+        let selection = backup_selection(&create);
+        assert_eq!((selection.databases.as_slice(), selection.include.len()), (["a".to_owned()].as_slice(), 1));
+    }
+
+    fn database_info(name: &str) -> crate::manifest::backup_info::DatabaseBackupInfo {
+        crate::manifest::backup_info::DatabaseBackupInfo { db_name: name.into(), ..Default::default() }
+    }
+
+    fn backup_selection(create: &CreateRequest) -> Selection {
+        backup(&Settings::default(), create, noon()).unwrap().task.selection
     }
 
     #[test]

@@ -97,6 +97,22 @@ impl Milvus {
         self.session.call(call, request, |mut c, r| async move { c.create_index(r).await }).await?;
         Ok(())
     }
+
+    /// Drops an index; a missing one is fine. Refused for a vector index of a loaded collection.
+    pub async fn drop_index(&self, database: &str, collection: &str, name: &str) -> Result<(), MilvusError> {
+        let call = Call::collection("DropIndex", database, collection)
+            .about(format!("index {name} of collection {database}.{collection}"));
+        let request = wire::DropIndexRequest {
+            db_name: database.to_owned(),
+            collection_name: collection.to_owned(),
+            index_name: name.to_owned(),
+            ..Default::default()
+        };
+        match self.session.call(call, request, |mut c, r| async move { c.drop_index(r).await }).await {
+            Err(error) if error.is_missing(Missing::Index) => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
 }
 
 fn index(description: wire::IndexDescription) -> Index {

@@ -271,6 +271,21 @@ fn collections(world: &mut World, name: &str, body: &Bytes) -> Option<Vec<u8>> {
             });
             common::Status::default().encode_to_vec()
         }
+        "DropIndex" => {
+            let asked: wire::DropIndexRequest = read(body);
+            let found = world.find_mut(&asked.db_name, &asked.collection_name)?;
+            // Vector indexes of a loaded collection stay (milvus-wire.md 2.6).
+            let outcome = match found.loaded {
+                true => {
+                    Err((1100, "index cannot be dropped, collection is loaded, please release it first".to_owned()))
+                }
+                false => {
+                    found.indexes.retain(|index| index.index_name != asked.index_name);
+                    Ok(())
+                }
+            };
+            status(world, outcome).encode_to_vec()
+        }
         "CreateAlias" => {
             let asked: wire::CreateAliasRequest = read(body);
             world.find_mut(&asked.db_name, &asked.collection_name)?.aliases.push(asked.alias);

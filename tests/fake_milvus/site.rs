@@ -140,6 +140,8 @@ impl Site {
             selection: Selection::default(),
             mapping: Mapping::default(),
             on_conflict: OnConflict::Fail,
+            create_missing: true,
+            drop_indexes: false,
             content: Content::Full,
             indexes: Indexes::Rebuild,
             load: Load::Original,

@@ -28,9 +28,10 @@ use super::error::{EngineError, bounded};
 use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
-use super::select::{Name, select};
+use super::select::{Name, databases, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
 use super::{access, connect, lock, preflight};
+use crate::exit::Class;
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair};
@@ -124,7 +125,7 @@ async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
 
 impl Backup<'_> {
     async fn make(&self, pause: &Pause) -> Result<Report, EngineError> {
-        let names = self.selected().await?;
+        let (names, databases) = self.selected().await?;
         let (store, key) = (self.artifact.store(), self.artifact.keys.operator(OperatorFile::Lock));
         let lock = lock::take(store, key, &self.task.artifact, self.run).await?;
         // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
@@ -149,7 +150,7 @@ impl Backup<'_> {
         let verified = verify::artifact(&copies, self.task.verify).await?;
         drop((logs, tags));
         self.counters.enter(Stage::Finalizing);
-        let mut info = self.info(collections, flushed.cluster).await?;
+        let mut info = self.info(collections, databases, flushed.cluster).await?;
         if self.task.rbac {
             let (meta, warning) = access::read(&self.milvus).await?;
             info.rbac_meta = Some(meta);
@@ -165,14 +166,17 @@ impl Backup<'_> {
         Ok(self.report(&info, summary, digest, failed))
     }
 
-    /// The collections that are meant, after a look at whether their objects are where we think they are.
-    async fn selected(&self) -> Result<Vec<Name>, EngineError> {
+    /// The collections that are meant, after a look at whether their objects are where we think they are, and the databases
+    /// that are meant by themselves.
+    async fn selected(&self) -> Result<(Vec<Name>, Vec<String>), EngineError> {
         let mut ids = HashMap::new();
-        for database in patient(|| self.milvus.list_databases()).await? {
-            for collection in patient(|| self.milvus.list_collections(&database)).await? {
-                ids.insert(Name::new(&database, collection.name), collection.id);
+        let there = patient(|| self.milvus.list_databases()).await?;
+        for database in &there {
+            for collection in patient(|| self.milvus.list_collections(database)).await? {
+                ids.insert(Name::new(database, collection.name), collection.id);
             }
         }
+        let databases = databases(&self.task.selection, &there).map_err(EngineError::Rejected)?;
         let mut existing: Vec<Name> = ids.keys().cloned().collect();
         existing.sort();
         let names = select(&self.task.selection, &existing).map_err(EngineError::Rejected)?;
@@ -183,7 +187,7 @@ impl Backup<'_> {
         if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
-        Ok(names)
+        Ok((names, databases))
     }
 
     /// Files of an encrypted database are of no use without its key, and the key is not backed up.
@@ -277,7 +281,7 @@ impl Backup<'_> {
                 }
                 Err(error)
                     if self.task.on_collection_error == OnCollectionError::Continue
-                        && error.class() != crate::exit::Class::Retry =>
+                        && error.class() != Class::Retry =>
                 {
                     tracing::warn!(collection = %name, "left out: {error}");
                     failed.push(format!("{name}: {}", bounded(&error.to_string(), 200)));
@@ -314,16 +318,27 @@ impl Backup<'_> {
     async fn info(
         &self,
         collections: Vec<CollectionBackupInfo>,
+        databases: Vec<String>,
         cluster: Option<ClusterFlush>,
     ) -> Result<BackupInfo, EngineError> {
         let cluster = cluster.unwrap_or_default();
-        let mut databases = BTreeMap::new();
+        let mut databases: BTreeMap<String, i64> = databases.into_iter().map(|name| (name, 0)).collect();
         for collection in &collections {
-            databases.entry(collection.db_name.clone()).or_insert(collection.db_id);
+            databases.insert(collection.db_name.clone(), collection.db_id);
         }
+        let wanted: BTreeSet<&str> = collections.iter().map(|collection| collection.db_name.as_str()).collect();
+        let asked_for = |name: &String| wanted.contains(name.as_str()) || self.task.selection.databases.contains(name);
         let mut described = Vec::new();
         for (name, id) in databases {
-            let found = patient(|| self.milvus.describe_database(&name)).await?;
+            let found = match patient(|| self.milvus.describe_database(&name)).await {
+                Ok(found) => found,
+                // An empty database that this login may see and not look into.
+                Err(error) if error.class() == Class::Configuration && !asked_for(&name) => {
+                    tracing::warn!(database = name, "left out: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (db_id, properties) = found.map_or((id, Vec::new()), |database| (database.id, database.properties));
             described.push(DatabaseBackupInfo {
                 db_name: name,

@@ -105,6 +105,16 @@ pub async fn collection(milvus: &Milvus, target: &Name, info: &CollectionBackupI
         patient(|| milvus.alter_collection(database, collection, &off)).await?;
     }
     numbered(milvus, target, info).await?;
+    partitions(milvus, target, info).await
+}
+
+/// Makes the recorded partitions that are not there.
+///
+/// # Errors
+/// The server's; a partition key, whose partitions come with the collection.
+pub async fn partitions(milvus: &Milvus, target: &Name, info: &CollectionBackupInfo) -> Result<(), EngineError> {
+    let (database, collection) = (target.database.as_str(), target.collection.as_str());
+    let keyed = info.schema.fields.iter().any(|field| field.is_partition_key);
     let existing = patient(|| milvus.list_partitions(database, collection)).await?;
     for partition in &info.partition_backups {
         if existing.iter().any(|there| there.name == partition.partition_name) {

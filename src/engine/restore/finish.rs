@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::plan::Item;
+use super::plan::{Action, Item};
 use crate::engine::error::EngineError;
 use crate::engine::patience::{patient, until};
 use crate::engine::task::{Indexes, Load, RestoreTask};
 use crate::manifest::IndexInfo;
-use crate::milvus::{LoadState, Milvus};
+use crate::milvus::{Index, LoadState, Milvus};
 
 /// Loading waits for index builds; hours for large collections.
 const LOAD_DEADLINE: Duration = Duration::from_secs(6 * 3600);
@@ -28,7 +28,9 @@ pub async fn indexes(milvus: &Milvus, item: &Item<'_>, how: Indexes) -> Result<(
     let (database, collection) = (&item.target.database, &item.target.collection);
     let there = patient(|| milvus.list_indexes(database, collection)).await?;
     for index in wanted {
-        if there.iter().any(|existing| existing.name == index.index_name) {
+        // A collection that was there before keeps the index a field has.
+        let taken = |existing: &Index| item.action == Action::Append && existing.field_name == index.field_name;
+        if there.iter().any(|existing| existing.name == index.index_name || taken(existing)) {
             continue;
         }
         let params = params(index, how == Indexes::Auto && is_vector(item, index));
@@ -45,8 +47,8 @@ fn is_vector(item: &Item<'_>, index: &IndexInfo) -> bool {
 
 fn params(index: &IndexInfo, auto: bool) -> Vec<(String, String)> {
     if auto {
-        let metric = index.params.get("metric_type").cloned().unwrap_or_default();
-        return vec![("index_type".into(), "AUTOINDEX".into()), ("metric_type".into(), metric)];
+        let metric = index.params.get("metric_type").map(|metric| ("metric_type".to_owned(), metric.clone()));
+        return std::iter::once(("index_type".to_owned(), "AUTOINDEX".to_owned())).chain(metric).collect();
     }
     index
         .params
@@ -64,7 +66,7 @@ fn params(index: &IndexInfo, auto: bool) -> Vec<(String, String)> {
 /// # Errors
 /// The server's.
 pub async fn aliases(milvus: &Milvus, item: &Item<'_>) -> Result<Vec<String>, EngineError> {
-    if item.source.collection != item.target.collection {
+    if item.source.collection != item.target.collection || item.action == Action::Append {
         return Ok(Vec::new());
     }
     let (database, collection) = (&item.target.database, &item.target.collection);
@@ -105,6 +107,8 @@ pub fn loading(item: &Item<'_>, load: Load, indexes: Indexes) -> Loading {
     match load {
         Load::None => Loading::No,
         Load::All => Loading::Whole,
+        // Its owner has decided.
+        Load::Original if item.action == Action::Append => Loading::No,
         Load::Original if item.info.load_state == "NotLoad" => Loading::No,
         Load::Original => {
             let partitions = &item.info.partition_backups;
@@ -167,8 +171,9 @@ pub async fn count(milvus: &Milvus, item: &Item<'_>, expected: &RangeInclusive<u
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
-    use crate::engine::restore::plan::Action;
     use crate::engine::select::Name;
     use crate::manifest::backup_info::PartitionBackupInfo;
     use crate::manifest::{CollectionBackupInfo, FieldSchema};
@@ -192,7 +197,7 @@ mod tests {
 
     fn item(info: &CollectionBackupInfo) -> Item<'_> {
         let name = Name::new("default", "c");
-        Item { source: name.clone(), target: name, action: Action::Create, info, batches: vec![] }
+        Item { source: name.clone(), target: name, action: Action::Create, info: Cow::Borrowed(info), batches: vec![] }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Pure: whether a collection of a backup fits a server, and how its fields get their ids.
 
-use crate::manifest::CollectionBackupInfo;
 use crate::manifest::backup_info::ALL_PARTITIONS;
 use crate::manifest::schema::FieldSchema;
+use crate::manifest::{CollectionBackupInfo, CollectionSchema};
 use crate::milvus::gates::{DATA_TYPES, NULLABLE, dotted};
 use crate::milvus::{Gate, ServerVersion};
 
@@ -46,6 +46,50 @@ pub fn added_later(info: &CollectionBackupInfo) -> Result<Vec<&FieldSchema>, &st
         later.push(field);
     }
     Ok(later)
+}
+
+/// Why rows of one schema cannot go into a collection of another, none where they can. Values are found by the ids of their
+/// fields, so both need the same fields under the same ids.
+pub fn mismatch(recorded: &CollectionSchema, there: &CollectionSchema) -> Option<String> {
+    let (ours, theirs) = (stored(recorded), stored(there));
+    for field in &ours {
+        let Some(other) = theirs.iter().find(|other| other.name == field.name) else {
+            return Some(format!("it has no field {}", field.name));
+        };
+        let kind = |field: &FieldSchema| (field.data_type, field.element_type, param(field, "dim").map(str::to_owned));
+        let differ = |what: &str| Some(format!("its field {} {what} than that of the backup", field.name));
+        if other.field_id != field.field_id {
+            return differ("has another id");
+        }
+        if kind(other) != kind(field) {
+            return differ("has another type");
+        }
+        let role = |field: &FieldSchema| (field.is_primary_key, field.is_partition_key);
+        if role(other) != role(field) {
+            return differ("is another key");
+        }
+        if field.nullable && !other.nullable {
+            return Some(format!("its field {} cannot be null, and that of the backup can", field.name));
+        }
+    }
+    if let Some(extra) = theirs.iter().find(|other| !ours.iter().any(|field| field.name == other.name)) {
+        return Some(format!("it has field {}, which the backup does not have", extra.name));
+    }
+    match (recorded.enable_dynamic_field, there.enable_dynamic_field) {
+        (true, false) => Some("it has no dynamic field, and the backup has".to_owned()),
+        (false, true) => Some("it has a dynamic field, and the backup has none".to_owned()),
+        _ => None,
+    }
+}
+
+/// Every field that has data of its own, but the hidden ones.
+fn stored(schema: &CollectionSchema) -> Vec<&FieldSchema> {
+    let inside = schema.struct_array_fields.iter().flat_map(|group| &group.fields);
+    schema.fields.iter().filter(|field| !field.is_dynamic).chain(inside).collect()
+}
+
+fn param<'f>(field: &'f FieldSchema, key: &str) -> Option<&'f str> {
+    field.type_params.iter().find(|pair| pair.key == key).map(|pair| pair.value.as_str())
 }
 
 /// Why this server cannot take the collection, none where it can. Older servers ignore what they do not know, so this has to
@@ -143,6 +187,27 @@ mod tests {
         info.schema.enable_dynamic_field = true;
         info.schema.fields = vec![field(100, "id"), field(101, "v"), field(102, "w")];
         assert_eq!(names(&info), Ok(vec![]));
+    }
+
+    #[test]
+    fn rows_go_only_where_every_field_is_the_same() {
+        let schema = |fields: Vec<FieldSchema>| CollectionSchema { fields, ..CollectionSchema::default() };
+        let ours = || vec![field(100, "id"), field(101, "v")];
+        let said = |there: CollectionSchema| mismatch(&schema(ours()), &there);
+        assert_eq!(said(schema(ours())), None);
+        assert!(said(schema(vec![field(100, "id")])).unwrap().contains("no field v"));
+        assert!(said(schema(vec![field(100, "id"), field(102, "v")])).unwrap().contains("v has another id"));
+        let mut other = schema(ours());
+        other.fields[1].data_type = 21;
+        assert!(said(other.clone()).unwrap().contains("v has another type"));
+        other = schema(ours());
+        other.fields[1].is_primary_key = true;
+        assert!(said(other).unwrap().contains("another key"));
+        assert!(said(schema([ours(), vec![field(102, "w")]].concat())).unwrap().contains("field w, which the backup"));
+        let dynamic = CollectionSchema { enable_dynamic_field: true, ..schema(ours()) };
+        assert!(said(dynamic).unwrap().contains("a dynamic field"));
+        let null = schema(vec![field(100, "id"), FieldSchema { nullable: true, ..field(101, "v") }]);
+        assert!(mismatch(&null, &schema(ours())).unwrap().contains("cannot be null"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::stream::{self, StreamExt};
 
 use super::import::{self, Ended, Request};
-use super::plan::{self, BatchKind, Item, Route};
+use super::plan::{self, Action, BatchKind, Item, Route};
 use super::rows::{self, Expected};
 use super::{Restore, create, staging};
 use crate::engine::error::EngineError;
@@ -170,6 +170,13 @@ impl Restore<'_> {
 
     /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
     pub(super) async fn start_over(&self, item: &Item<'_>, reason: &str) -> Result<(), EngineError> {
+        if item.action == Action::Append {
+            return Err(EngineError::Rejected(format!(
+                "milvus could not import into {}, which was there before and is not made anew, so that a part of the rows may be \
+                 in it: {reason}",
+                item.target
+            )));
+        }
         let restarts = self.ledger.entry(&item.target).await.map_or(0, |entry| entry.restarts);
         if restarts >= RESTARTS {
             return Err(EngineError::Rejected(format!("milvus could not import into {}: {reason}", item.target)));

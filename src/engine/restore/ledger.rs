@@ -69,6 +69,9 @@ pub struct Entry {
     pub collection: String,
     /// State.
     pub step: Step,
+    /// It was there before this run, which adds rows to it and must never drop it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// Import jobs by directory.
     #[serde(default)]
     pub imports: Vec<Import>,
@@ -271,6 +274,7 @@ impl Record {
                     database: name.database.clone(),
                     collection: name.collection.clone(),
                     step: Step::Creating,
+                    kept: false,
                     imports: Vec::new(),
                     restarts: 0,
                     abandoned: Vec::new(),

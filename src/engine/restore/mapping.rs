@@ -45,6 +45,15 @@ pub fn map(mapping: &Mapping, selected: &[Name]) -> Result<Vec<(Name, Name)>, St
     Ok(pairs)
 }
 
+/// Target name of a database that is restored without regard to its collections.
+///
+/// # Errors
+/// A name Milvus would refuse.
+pub fn target_database(mapping: &Mapping, source: &str) -> Result<String, String> {
+    let target = database(&mapping.databases, source);
+    valid(&target).map(|()| target)
+}
+
 fn database(rules: &[Rename], source: &str) -> String {
     rules.iter().find(|rule| rule.from == source).map_or_else(|| source.to_owned(), |rule| rule.to.clone())
 }
@@ -105,7 +114,7 @@ mod tests {
         let mapping = Mapping {
             databases: vec![rename("sales", "other")],
             collections: vec![rename("sales.orders", "archive.orders_2026"), rename("docs", "papers")],
-            suffix: None,
+            ..Mapping::default()
         };
         assert_eq!(targets(&mapping), ["default.papers", "archive.orders_2026", "other.items"]);
     }
@@ -138,7 +147,7 @@ mod tests {
         ) {
             let selected: Vec<Name> = names.into_iter().map(|(d, c)| Name::new(d, c)).collect();
             let mapping = Mapping {
-                databases: vec![Rename { from, to }], suffix: Some(suffix), collections: vec![],
+                databases: vec![Rename { from, to }], suffix: Some(suffix), ..Mapping::default()
             };
             if let Ok(pairs) = map(&mapping, &selected) {
                 let targets: std::collections::BTreeSet<_> = pairs.iter().map(|(_, target)| target).collect();

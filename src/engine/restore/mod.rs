@@ -3,7 +3,10 @@
 //! Nothing is created before every object of the backup is proven and every name is free. Each step that cannot be
 //! repeated is in the ledger before it is taken. A collection is done when its rows are counted.
 
+mod adjust;
+mod append;
 mod create;
+mod databases;
 mod finish;
 mod fit;
 mod import;
@@ -14,7 +17,7 @@ mod plan;
 mod rows;
 mod staging;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -35,6 +38,7 @@ use super::task::{
 };
 use super::{access, connect, copy, preflight};
 use crate::exit::Class;
+use crate::manifest::CollectionBackupInfo;
 use crate::milvus::{Gate, Milvus};
 
 /// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded ...
@@ -113,12 +117,13 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
         Content::SchemaOnly => Compared::default(),
     };
     let items = restore.plan(&contents, &compared.strays).await?;
+    let bare = databases::bare(task, &contents.info).map_err(EngineError::Rejected)?;
     restore.prove(&contents, &logs, &items, compared).await?;
     restore.storage_path().await?;
     if task.preflight_only {
         return Ok(restore.preflight_report(&items));
     }
-    match restore.carry_out(&contents, &items).await {
+    match restore.carry_out(&contents, &items, bare).await {
         Ok(report) => Ok(report),
         Err(error) => {
             if error.class() != Class::LostLock && (task.last_attempt || error.class() != Class::Retry) {
@@ -158,9 +163,17 @@ impl Restore<'_> {
             info.collection_backups.iter().map(|c| Name::new(&c.db_name, &c.collection_name)).collect();
         let selected = select(&self.task.selection, &in_backup).map_err(rejected)?;
         let pairs = mapping::map(&self.task.mapping, &selected).map_err(rejected)?;
+        adjust::check(&self.task.mapping, &pairs).map_err(rejected)?;
+        let entries = self.ledger.read().await.entries;
+        let (kept, begun): (Vec<&ledger::Entry>, Vec<&ledger::Entry>) = entries.iter().partition(|entry| entry.kept);
+        let begun: BTreeSet<Name> = begun.into_iter().map(ledger::Entry::name).collect();
+        let by_name = |source: &Name| {
+            let of = |one: &&CollectionBackupInfo| Name::new(&one.db_name, &one.collection_name) == *source;
+            info.collection_backups.iter().find(of)
+        };
         let mut existing = BTreeSet::new();
         let databases = patient(|| self.milvus.list_databases()).await?;
-        for (_, target) in pairs.iter().filter(|(_, target)| databases.contains(&target.database)) {
+        for (source, target) in pairs.iter().filter(|(_, target)| databases.contains(&target.database)) {
             let (database, collection) = (&target.database, &target.collection);
             let Some(found) = patient(|| self.milvus.describe_collection(database, collection)).await? else {
                 continue;
@@ -173,20 +186,22 @@ impl Restore<'_> {
                      or rename the target with spec.mapping"
                 )));
             }
+            if self.task.on_conflict == OnConflict::Append
+                && !begun.contains(target)
+                && let Some(info) = by_name(source)
+            {
+                append::judge(self.milvus, (source, target), info, &found, self.task).await?;
+            }
             existing.insert(target.clone());
         }
-        let begun: BTreeSet<Name> = self.ledger.read().await.entries.iter().map(ledger::Entry::name).collect();
-        let actions =
-            plan::actions(&pairs, &existing, &begun, self.task.on_conflict).map_err(EngineError::ConflictFound)?;
+        if let Some(gone) = kept.iter().map(|entry| entry.name()).find(|name| !existing.contains(name)) {
+            return Err(EngineError::Rejected(format!("{gone} was dropped while rows were restored into it")));
+        }
+        let how = (self.task.on_conflict, self.task.create_missing);
+        let actions = plan::actions(&pairs, &existing, &begun, how)?;
         let mut items = Vec::new();
         for ((source, target), action) in pairs.into_iter().zip(actions) {
-            let Some(info) = info
-                .collection_backups
-                .iter()
-                .find(|c| c.db_name == source.database && c.collection_name == source.collection)
-            else {
-                continue;
-            };
+            let Some(info) = by_name(&source) else { continue };
             let database = contents.info.database_backups.iter().find(|one| one.db_name == source.database);
             if database.is_some_and(|database| !database.ezk.is_empty()) {
                 return Err(EngineError::Rejected(format!(
@@ -204,6 +219,7 @@ impl Restore<'_> {
                 Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), strays),
                 Content::SchemaOnly => Vec::new(),
             };
+            let info = adjust::adjusted(info, &target, &self.task.mapping);
             items.push(Item { source, target, action, info, batches });
         }
         let sum = |count: fn(&plan::Batch) -> u64| {
@@ -251,9 +267,14 @@ impl Restore<'_> {
         compared.prove(self.artifact, contents, logs, &collections).await
     }
 
-    async fn carry_out(&self, contents: &Contents, items: &[Item<'_>]) -> Result<Report, EngineError> {
+    async fn carry_out(
+        &self,
+        contents: &Contents,
+        items: &[Item<'_>],
+        bare: databases::Wanted<'_>,
+    ) -> Result<Report, EngineError> {
         self.ledger.take().await?;
-        self.databases(contents, items).await?;
+        self.databases(databases::wanted(&contents.info, items, bare)).await?;
         if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
             self.counters.touched();
             self.warn(access::restore(self.milvus, recorded).await?);
@@ -283,13 +304,7 @@ impl Restore<'_> {
         Ok(self.report(items, done).await)
     }
 
-    async fn databases(&self, contents: &Contents, items: &[Item<'_>]) -> Result<(), EngineError> {
-        let mut wanted = BTreeMap::new();
-        for item in items.iter().filter(|item| item.action != Action::Skip) {
-            let recorded =
-                contents.info.database_backups.iter().find(|database| database.db_name == item.source.database);
-            wanted.entry(item.target.database.clone()).or_insert(recorded);
-        }
+    async fn databases(&self, mut wanted: databases::Wanted<'_>) -> Result<(), EngineError> {
         let existing = patient(|| self.milvus.list_databases()).await?;
         wanted.retain(|name, _| !existing.contains(name));
         if wanted.is_empty() {
@@ -338,6 +353,9 @@ impl Restore<'_> {
     async fn prepare(&self, item: &Item<'_>) -> Result<(), EngineError> {
         let mut step = self.ledger.entry(&item.target).await.map(|entry| entry.step);
         self.counters.touched();
+        if item.action == Action::Append {
+            return append::prepare(self.milvus, self.ledger, item, self.task.drop_indexes).await;
+        }
         match step {
             // The clean-up of an attempt that gave up has dropped it; whoever lost the end of that attempt begins another one.
             Some(Step::Created | Step::Imported) if !create::exists(self.milvus, &item.target).await? => {
@@ -356,7 +374,7 @@ impl Restore<'_> {
         }
         if step.is_none_or(|step| step <= Step::Creating) {
             self.ledger.step(&item.target, Step::Creating).await?;
-            create::collection(self.milvus, &item.target, item.info).await?;
+            create::collection(self.milvus, &item.target, &item.info).await?;
             self.ledger.step(&item.target, Step::Created).await?;
         }
         Ok(())
@@ -371,7 +389,8 @@ impl Restore<'_> {
         if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
             return Ok(Outcome { expected: *wanted.end(), actual: imported, warnings });
         }
-        let actual = match whole {
+        // What else is in a collection that was there before is not known: what its jobs told is the proof.
+        let actual = match whole && item.action != Action::Append {
             true => finish::count(self.milvus, item, wanted).await?,
             false => imported,
         };
@@ -396,7 +415,7 @@ impl Restore<'_> {
         if !self.task.cleanup_on_failure {
             return;
         }
-        let unfinished = |entry: &ledger::Entry| entry.step >= Step::Creating && entry.step < Step::Done;
+        let unfinished = |entry: &ledger::Entry| !entry.kept && entry.step >= Step::Creating && entry.step < Step::Done;
         for entry in self.ledger.read().await.entries.into_iter().filter(unfinished) {
             match create::drop(self.milvus, &entry.name()).await {
                 Ok(()) => {
@@ -421,8 +440,8 @@ impl Restore<'_> {
             ok: true,
             reason: "PreflightPassed".into(),
             message: format!(
-                "{} collections would be created, {} replaced, {} skipped; nothing was touched",
-                plan.create, plan.replace, plan.skip
+                "{} collections would be created, {} replaced, {} appended to, {} skipped; nothing was touched",
+                plan.create, plan.replace, plan.append, plan.skip
             ),
             milvus_version: Some(self.milvus.version().text.clone()),
             plan: Some(plan),
@@ -434,7 +453,9 @@ impl Restore<'_> {
     async fn report(&self, items: &[Item<'_>], done: Vec<(&Item<'_>, Outcome)>) -> Report {
         let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
         let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
-        let created = self.ledger.read().await.entries.len() as u64;
+        let entries = self.ledger.read().await.entries;
+        let restored = entries.len() as u64;
+        let created = entries.iter().filter(|entry| !entry.kept).count() as u64;
         let mut warnings: Vec<String> = self.warnings.lock().map(|all| all.clone()).unwrap_or_default();
         warnings.extend(done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)));
         let skipped: Vec<String> =
@@ -448,13 +469,13 @@ impl Restore<'_> {
             version: TASK_VERSION,
             ok: true,
             reason: "Completed".into(),
-            message: format!("restored {created} collections, {} rows", counts.actual),
+            message: format!("restored {restored} collections, {} rows", counts.actual),
             milvus_version: Some(self.milvus.version().text.clone()),
             summary: Summary {
                 size_bytes: progress.bytes_total,
                 copied_bytes: progress.bytes_done,
                 objects: progress.objects_total,
-                collections: created,
+                collections: restored,
                 databases: databases.len() as u64,
                 rows: counts.actual,
                 warnings,

@@ -1,7 +1,9 @@
 //! Pure: what a restore will do, before it does anything.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::error::EngineError;
 use crate::engine::select::Name;
 use crate::engine::task::{OnConflict, PlanSummary, Rename};
 use crate::manifest::backup_info::ALL_PARTITIONS;
@@ -23,6 +25,8 @@ pub enum Action {
     Create,
     /// It exists and is dropped first.
     Replace,
+    /// It exists and gets rows besides its own.
+    Append,
     /// It exists and stays.
     Skip,
     /// An earlier attempt of this run began it.
@@ -102,27 +106,33 @@ pub struct Item<'b> {
     /// What is done.
     pub action: Action,
     /// Metadata.
-    pub info: &'b CollectionBackupInfo,
+    pub info: Cow<'b, CollectionBackupInfo>,
     /// Import jobs.
     pub batches: Vec<Batch>,
 }
 
-/// Target names that exist though nothing may touch them.
+/// What is done with each target name, by what exists and what earlier attempts of this run made.
 ///
 /// # Errors
-/// The sentence for `ConflictFound` when `on_conflict` is Fail.
+/// [`EngineError::ConflictFound`]: names that exist though nothing may touch them, or are missing though none may be made.
 pub fn actions(
     pairs: &[(Name, Name)],
     existing: &BTreeSet<Name>,
     begun: &BTreeSet<Name>,
-    on_conflict: OnConflict,
-) -> Result<Vec<Action>, String> {
-    let mut conflicts = Vec::new();
+    (on_conflict, create_missing): (OnConflict, bool),
+) -> Result<Vec<Action>, EngineError> {
+    let (mut conflicts, mut lacking) = (Vec::new(), Vec::new());
     let actions = pairs
         .iter()
         .map(|(_, target)| match (begun.contains(target), existing.contains(target), on_conflict) {
             (true, ..) => Action::Continue,
-            (false, false, _) => Action::Create,
+            (false, false, _) => {
+                if !create_missing {
+                    lacking.push(target.to_string());
+                }
+                Action::Create
+            }
+            (false, true, OnConflict::Append) => Action::Append,
             (false, true, OnConflict::Skip) => Action::Skip,
             (false, true, OnConflict::Replace) => Action::Replace,
             (false, true, OnConflict::Fail) => {
@@ -131,16 +141,24 @@ pub fn actions(
             }
         })
         .collect();
+    if !lacking.is_empty() {
+        return Err(EngineError::ConflictFound(format!(
+            "{} of {} target collections do not exist and none is to be made, nothing was touched: {}",
+            lacking.len(),
+            pairs.len(),
+            crate::engine::error::named(&lacking, 10)
+        )));
+    }
     if conflicts.is_empty() {
         return Ok(actions);
     }
-    Err(format!(
+    Err(EngineError::ConflictFound(format!(
         "{} of {} target collections exist already, nothing was touched: {}; rename them with spec.mapping, or set \
-         spec.onConflict to Skip or Replace",
+         spec.onConflict to Skip, Replace or Append",
         conflicts.len(),
         pairs.len(),
         crate::engine::error::named(&conflicts, 10)
-    ))
+    )))
 }
 
 /// Segments of one REST job, below the server's default bound of 1,024 files a request
@@ -259,6 +277,7 @@ pub fn summary(items: &[Item<'_>]) -> PlanSummary {
         create: count(Action::Create) + count(Action::Continue),
         skip: count(Action::Skip),
         replace: count(Action::Replace),
+        append: count(Action::Append),
         mappings: items
             .iter()
             .take(SHOWN)
@@ -283,14 +302,25 @@ mod tests {
 
     #[test]
     fn existing_targets_are_listed_and_nothing_is_planned() {
-        let said = actions(&[pair("a"), pair("b")], &set(&["b"]), &set(&[]), OnConflict::Fail).unwrap_err();
+        let fail = (OnConflict::Fail, true);
+        let said = actions(&[pair("a"), pair("b")], &set(&["b"]), &set(&[]), fail).unwrap_err().to_string();
         assert!(said.contains("1 of 2") && said.contains("default.b"), "{said}");
     }
 
     #[test]
     fn a_collection_an_earlier_attempt_began_is_no_conflict() {
-        let actions = actions(&[pair("a"), pair("b")], &set(&["a", "b"]), &set(&["a"]), OnConflict::Replace).unwrap();
+        let replace = (OnConflict::Replace, true);
+        let actions = actions(&[pair("a"), pair("b")], &set(&["a", "b"]), &set(&["a"]), replace).unwrap();
         assert_eq!(actions, [Action::Continue, Action::Replace]);
+    }
+
+    #[test]
+    fn rows_go_into_what_exists_and_what_is_missing_is_made_or_told() {
+        let pairs = [pair("a"), pair("b")];
+        let of = |create_missing| actions(&pairs, &set(&["b"]), &set(&[]), (OnConflict::Append, create_missing));
+        assert_eq!(of(true).unwrap(), [Action::Create, Action::Append]);
+        let said = of(false).unwrap_err().to_string();
+        assert!(said.contains("1 of 2") && said.contains("default.a"), "{said}");
     }
 
     fn collection() -> CollectionBackupInfo {

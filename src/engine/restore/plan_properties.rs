@@ -126,7 +126,7 @@ proptest! {
     ) {
         let pairs: Vec<(Name, Name)> = selected.iter().map(|name| (name.clone(), name.clone())).collect();
         let conflicts = selected.intersection(&existing).count();
-        let first = actions(&pairs, &existing, &BTreeSet::new(), policy);
+        let first = actions(&pairs, &existing, &BTreeSet::new(), (policy, true));
         let Ok(first) = first else {
             prop_assert!(policy == OnConflict::Fail && conflicts > 0);
             return Ok(());
@@ -145,7 +145,7 @@ proptest! {
             pairs.iter().zip(&first).filter(|(_, action)| **action != Action::Skip).map(|((_, target), _)| target).collect();
         let begun: BTreeSet<Name> = acted.iter().take(stopped_after.index(acted.len() + 1)).map(|name| (*name).clone()).collect();
         let there: BTreeSet<Name> = existing.union(&begun).cloned().collect();
-        let second = actions(&pairs, &there, &begun, policy).unwrap();
+        let second = actions(&pairs, &there, &begun, (policy, true)).unwrap();
         for (((_, target), before), now) in pairs.iter().zip(&first).zip(second) {
             prop_assert_eq!(now, if begun.contains(target) { Action::Continue } else { *before }, "{}", target);
         }

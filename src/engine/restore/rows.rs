@@ -70,7 +70,7 @@ pub async fn expected(
     cut: Option<u64>,
     readers: &Semaphore,
 ) -> Result<Expected, EngineError> {
-    let info = item.info;
+    let info = item.info.as_ref();
     let mut expected = Expected::default();
     let mut apart: BTreeMap<i64, Deletes> = BTreeMap::new();
     for segment in info.segments().filter(|segment| segment.is_l0) {
