@@ -368,15 +368,6 @@ async fn properties_of_a_database_come_back_on_older_servers_as_far_as_they_can(
     assert_eq!(report.summary.warnings.is_empty(), quiet, "{:?}", report.summary.warnings);
 }
 
-#[tokio::test]
-async fn an_encrypted_database_is_refused_because_its_key_would_be_missing() {
-    let site = Site::filled((2, 6, 18)).await;
-    let key = vec![pair("cipher.ezID", "3"), pair("cipher.key", "k")];
-    site.source.world().await.databases.get_mut("shop").unwrap().1 = key;
-    refused(&site.backup().await, "Rejected", "database shop is encrypted");
-    assert_eq!(site.source.calls("Flush").await, 0);
-}
-
 /// Takes our own files out of an artifact: what is left is one of milvus-backup.
 async fn as_of_the_go_tool(site: &Site) {
     let store = site.buckets.bucket(BACKUPS);

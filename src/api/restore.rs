@@ -73,7 +73,8 @@ pub struct MilvusRestoreSpec {
     #[serde(default)]
     #[x_kube(validation = rules::fixed("mapping"))]
     pub mapping: Mapping,
-    /// When a target collection exists. Cannot be changed.
+    /// When a target collection exists. Fail: nothing is touched. Skip: it stays. Replace: it is dropped first. Append: it keeps
+    /// its rows and gets those of the backup besides. Cannot be changed.
     #[serde(default)]
     #[x_kube(validation = rules::fixed("onConflict"))]
     pub on_conflict: OnConflict,

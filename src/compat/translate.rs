@@ -136,7 +136,7 @@ pub fn restore(request: &wire::RestoreRequest, id: &str) -> Result<RestoreReques
             index_params: request.skip_params.index_params.clone(),
         },
         truncate_binlog_by_ts: request.truncate_binlog_by_ts,
-        ezk_mapping: request.ezk_mapping.clone(),
+        ezk_mapping: request.ezk_mapping.clone().into_iter().collect(),
     })
 }
 
@@ -356,7 +356,7 @@ mod tests {
                 index_params: vec!["w".into()],
             },
             truncate_binlog_by_ts: true,
-            ezk_mapping: [("o".to_owned(), "n".to_owned())].into(),
+            ezk_mapping: [("o".to_owned(), "n".to_owned())].into_iter().collect(),
         };
         assert_eq!(made, expected);
     }

@@ -9,6 +9,7 @@ use super::Scope;
 use super::names::{ID_ANNOTATION, NAME_ANNOTATION, object_name};
 use crate::api::{API_VERSION, MilvusBackup, MilvusRestore};
 use crate::compat::errors::OperationError;
+use crate::engine::secret::KeyMapping;
 use crate::local::filter::{Collections, Filter};
 use crate::local::request::{CreateRequest, Format, RestoreRequest, Strategy};
 
@@ -136,7 +137,7 @@ fn can_be_asked_for(request: &RestoreRequest) -> Result<(), OperationError> {
     refuse(request.max_shard_num != 0, "maxShardNum", alone)?;
     refuse(!request.skip_params.is_empty(), "skipParams", alone)?;
     refuse(request.truncate_binlog_by_ts, "truncateBinlogByTs", alone)?;
-    refuse(!request.ezk_mapping.is_empty(), "ezkMapping", alone)
+    refuse(request.ezk_mapping != KeyMapping::default(), "ezkMapping", alone)
 }
 
 fn data(schema_only: bool) -> &'static str {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     api::{self, Auth, MilvusBackup, MilvusRestore, ProbeKind},
+    engine::secret::KeyMapping,
     engine::task::{
         AuthFiles, BackupTask, Content, DeleteTask, Flush, Indexes, Limits, Load, Mapping, MilvusTarget,
         OnCollectionError, OnConflict, Pattern, ProbeTask, Rename, RestoreTask, Run, Selection, TASK_VERSION, Task,
@@ -104,6 +105,7 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         cleanup_on_failure: spec.cleanup_on_failure,
         last_attempt,
         rbac: spec.content.rbac,
+        keys: KeyMapping::default(),
         cut_to_recovery_point: false,
         limits: limits(&spec.limits),
     }));

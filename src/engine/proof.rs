@@ -13,6 +13,7 @@ use super::error::{EngineError, Tally};
 use super::inventory::{Inventory, Named};
 use crate::manifest::binlog::{self, Expected};
 use crate::manifest::layout::{log_path, parse_log_path};
+use crate::manifest::sealed;
 use crate::storage::{Listing, Tag};
 
 /// Objects read at once while their content is looked into.
@@ -121,7 +122,10 @@ impl Compared {
         for (_, found) in self.damage.into_iter().filter(|(collection, _)| collections.contains(collection)) {
             damage.append(found);
         }
-        let picked = |log: &Named| self.suspects[log.place] && collections.contains(&log.key.collection);
+        // Nobody but the server can look into what is encrypted: its size has to do.
+        let sealed = sealed::collections(&contents.info);
+        let readable = |collection| collections.contains(&collection) && !sealed.contains(&collection);
+        let picked = |log: &Named| self.suspects[log.place] && readable(log.key.collection);
         let inspected = inspect(artifact, logs.logs().filter(picked)).await?;
         damage.append(match contents.manifest {
             Some(_) => inspected.damage,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::secret::Secret;
+use super::secret::{KeyMapping, Secret};
 use crate::exit::Class;
 
 /// Version of the JSON in both directions.
@@ -548,6 +548,10 @@ pub struct RestoreTask {
     /// Also bring back recorded users, roles and grants that the target does not have.
     #[serde(default)]
     pub rbac: bool,
+    /// Keys that are used in place of recorded ones of encrypted databases. Cannot be written as JSON, as
+    /// [`AuthFiles::Values`].
+    #[serde(skip)]
+    pub keys: KeyMapping,
     /// Leave out rows and deletes that are newer than the recovery point of their collection.
     #[serde(default)]
     pub cut_to_recovery_point: bool,

@@ -3,9 +3,8 @@
 //! Source: milvus-backup 0.5.16, `cmd/` and `core/proto/backup.proto`. Plain values; what of it can be carried out is decided
 //! in [`super::tasks`].
 
-use std::collections::BTreeMap;
-
 use super::filter::{Filter, Renames};
+use crate::engine::secret::KeyMapping;
 pub use crate::engine::task::SkipParams;
 
 /// How the moment of consistency is made.
@@ -146,7 +145,7 @@ pub struct RestoreRequest {
     /// Rows after the time of the backup are cut off.
     pub truncate_binlog_by_ts: bool,
     /// Keys of encrypted zones, old to new.
-    pub ezk_mapping: BTreeMap<String, String>,
+    pub ezk_mapping: KeyMapping,
 }
 
 /// Which backups to list.

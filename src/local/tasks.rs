@@ -136,6 +136,7 @@ pub fn restore(
         load: if request.meta_only { Load::None } else { Load::Original },
         verify: VerifyRestore::RowCounts,
         rbac: request.rbac,
+        keys: request.ezk_mapping.clone(),
         cut_to_recovery_point: request.truncate_binlog_by_ts,
         preflight_only: false,
         cleanup_on_failure: true,
@@ -335,7 +336,7 @@ fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
             request.max_shard_num
         )));
     }
-    refuse(!request.ezk_mapping.is_empty(), "ezkMapping", "leave it out")
+    Ok(())
 }
 
 fn plan_renames(plan: &super::request::RestorePlan) -> Result<Renames, EngineError> {
@@ -552,9 +553,9 @@ mod tests {
     }
 
     #[test]
-    fn every_option_the_engine_cannot_carry_out_is_refused_by_name() {
-        let asked = RestoreRequest { ezk_mapping: [("a".into(), "b".into())].into(), ..request() };
-        assert!(refused(&asked).contains("ezkMapping"));
+    fn options_that_exclude_each_other_and_bounds_that_are_none_are_refused() {
+        let bound = RestoreRequest { max_shard_num: -1, ..request() };
+        assert!(refused(&bound).contains("maxShardNum"));
         let exclude = RestoreRequest { drop_exist_collection: true, skip_create_collection: true, ..request() };
         assert!(refused(&exclude).contains("exclude each other"));
     }

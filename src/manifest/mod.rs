@@ -4,6 +4,7 @@
 //!
 //! - [`backup_info`], [`segment`] and [`rbac`]: the types of the Go tool's metadata files.
 //! - [`codec`]: those files, byte for byte as the Go tool writes them, and a tolerant reader.
+//! - [`sealed`]: what of a backup is encrypted.
 //! - [`layout`]: keys of Milvus' bucket and of an artifact, and artifact names.
 //! - [`operator_manifest`] and [`objects`]: our own files, which prove an artifact complete.
 //! - [`binlog`]: what is inside the copied files: proof that they are whole, keys, timestamps, deletes.
@@ -18,6 +19,7 @@ pub mod objects;
 pub mod operator_manifest;
 pub mod rbac;
 pub mod schema;
+pub mod sealed;
 pub mod segment;
 
 pub use backup_info::{BackupFormat, BackupInfo, CollectionBackupInfo, DatabaseBackupInfo, PartitionBackupInfo};

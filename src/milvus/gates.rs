@@ -43,6 +43,8 @@ pub enum Gate {
     ManyDeletesPerJob,
     /// The check of embedding functions can be switched off.
     FunctionCheck,
+    /// Keys of encrypted databases are handed out, and taken by imports.
+    Encryption,
     /// One flush for the whole cluster with a tick for every channel.
     FlushAll,
     /// Import bounds are hybrid timestamps.
@@ -213,6 +215,14 @@ pub const GATES: &[GateFacts] = &[
         source: "milvus-backup 0.5.16, feature FuncRuntimeCheck",
     },
     GateFacts {
+        gate: Gate::Encryption,
+        since: (2, 6, 8),
+        detected: Detected::Version,
+        what: "encrypted databases are backed up with their key and restored by it",
+        without: "refused, as a source and as a target of such a backup",
+        source: "server source: management route rootcoord/ez/backup, import option ezk; not run",
+    },
+    GateFacts {
         gate: Gate::FlushAll,
         since: (2, 6, 11),
         detected: Detected::Answer,
@@ -358,7 +368,7 @@ mod tests {
         gates.sort();
         let all = gates.len();
         gates.dedup();
-        assert_eq!((gates.len(), all), (19, 19));
+        assert_eq!((gates.len(), all), (20, 20));
     }
 
     #[test]

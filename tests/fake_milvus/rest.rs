@@ -18,6 +18,10 @@ pub async fn answer(world: &Mutex<World>, path: &str, request: Request<Body>) ->
         world.calls.push(format!("gc/{route}"));
         return collection_of_garbage(world, route, &query);
     }
+    if path == "/management/rootcoord/ez/backup" {
+        world.calls.push("ez/backup".to_owned());
+        return key_of_database(world, &query);
+    }
     let Some(call) = path.strip_prefix("/v2/vectordb/") else { return plain(404, "404 page not found") };
     world.calls.push(call.to_owned());
     if take(&mut world.lies.away) {
@@ -146,6 +150,22 @@ fn describe_segments(world: &mut World, asked: &Value) -> Response<Body> {
         }));
     }
     data(world, json!({ "segmentInfos": infos }))
+}
+
+/// The key of an encrypted database, from 2.6.8 on: statuses and keys from server source (milvus-wire.md 4.2).
+fn key_of_database(world: &World, query: &str) -> Response<Body> {
+    let said =
+        |status: u16, body: Value| Response::builder().status(status).body(Body::from(body.to_string())).unwrap();
+    if !world.since(2, 6, 8) {
+        return plain(404, "404 page not found");
+    }
+    match query.strip_prefix("db_name=").filter(|name| !name.is_empty()) {
+        None => said(400, json!({ "msg": "db_name is required" })),
+        Some(name) => match world.keys.get(name).filter(|_| world.is_sealed(name)) {
+            Some(key) => said(200, json!({ "msg": "OK", "ezk": key })),
+            None => said(500, json!({ "msg": "the database is not encrypted" })),
+        },
+    }
 }
 
 /// Pausing: cluster wide, with tickets from 2.6.8 on, where a resume without one is an error (seen on 2.6.18).

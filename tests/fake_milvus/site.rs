@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use milvus_backup_operator::engine;
 use milvus_backup_operator::engine::progress::Counters;
+use milvus_backup_operator::engine::secret::KeyMapping;
 use milvus_backup_operator::engine::task::{
     BackupTask, Content, Credentials, Flush, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
     OnConflict, Report, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup, VerifyRestore,
@@ -147,6 +148,7 @@ impl Site {
             load: Load::Original,
             verify: VerifyRestore::RowCounts,
             rbac: false,
+            keys: KeyMapping::default(),
             cut_to_recovery_point: false,
             preflight_only: false,
             cleanup_on_failure: true,
@@ -221,13 +223,13 @@ pub fn schema(dynamic: bool) -> CollectionSchema {
     CollectionSchema { fields: vec![key, body, vector], enable_dynamic_field: dynamic, ..CollectionSchema::default() }
 }
 
-/// Database `shop` with `docs` (two partitions, deletes in one and in all, upserts, an index, an alias, one partition loaded)
+/// Database `shop`, if it is not there yet, with `docs` (two partitions, deletes in one and in all, upserts, an index, an alias, one partition loaded)
 /// and `default.plain` with nothing but rows.
 pub async fn fill(server: &FakeMilvus) {
     let mut world = server.world().await;
     let properties = if world.since(2, 4, 6) { vec![pair("database.replica.number", "1")] } else { vec![] };
     let id = world.id();
-    world.databases.insert("shop".into(), (id, properties));
+    world.databases.entry("shop".into()).or_insert((id, properties));
     let ttl = vec![pair("collection.ttl.seconds", "86400")];
     let dynamic = world.since(2, 6, 0);
     world.create_collection("shop", "docs", schema(dynamic), (1, 2, 0), ttl).unwrap();

@@ -3,6 +3,7 @@
 //! The measure is that of a whole process, so each is run in one of its own: this test binary, which is asked for one test
 //! and told by its environment how large that is to be.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ async fn back_up(directory: &Path, objects: u64) {
     assert!(there.copied.iter().all(|copied| *copied) && !there.strays);
     drop(there);
     steps.done("looked at again, as by a second attempt");
-    let verified = verify::artifact(&copies, VerifyBackup::Manifest).await.unwrap();
+    let verified = verify::artifact(&copies, VerifyBackup::Manifest, &HashSet::new()).await.unwrap();
     assert_eq!((verified.count, verified.bytes), (objects, 1000 * objects));
     drop((logs, tags));
     steps.done(&format!("verified ({} MiB of records)", verified.objects.len() as u64 / MIB));

@@ -10,12 +10,13 @@ mod flush;
 mod later;
 mod logs;
 mod pause;
+mod sealed;
 mod segments;
 mod there;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +29,7 @@ use super::error::{EngineError, bounded};
 use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
+use super::secret::Secret;
 use super::select::{Name, databases, select};
 use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
 use super::{access, connect, lock, preflight};
@@ -54,6 +56,8 @@ struct Backup<'a> {
     milvus: Milvus,
     source: std::sync::Arc<dyn Store>,
     artifact: Artifact,
+    /// Of encrypted databases; set before anything is flushed.
+    keys: OnceLock<sealed::Keys>,
     /// Things a person should look at.
     warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -112,7 +116,8 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Paus
     counters.saw_version(&milvus.version().text);
     preflight::version(milvus.version())?;
     preflight::readable(milvus.version(), task)?;
-    let backup = Backup { task, run, counters, milvus, source, artifact, warnings: std::sync::Mutex::default() };
+    let (keys, warnings) = (OnceLock::new(), std::sync::Mutex::default());
+    let backup = Backup { task, run, counters, milvus, source, artifact, keys, warnings };
     tokio::select! {
         outcome = backup.make(pause) => outcome,
         never = pause.keep(counters) => match never {},
@@ -147,7 +152,9 @@ impl Backup<'_> {
         };
         let copied_bytes = self.copy(&copies, &lock).await?;
         self.counters.enter(Stage::Verifying);
-        let verified = verify::artifact(&copies, self.task.verify).await?;
+        let is_sealed = |one: &&CollectionBackupInfo| self.key_of(&one.db_name).is_some();
+        let sealed = collections.iter().filter(is_sealed).map(|one| one.collection_id).collect();
+        let verified = verify::artifact(&copies, self.task.verify, &sealed).await?;
         drop((logs, tags));
         self.counters.enter(Stage::Finalizing);
         let mut info = self.info(collections, databases, flushed.cluster).await?;
@@ -183,25 +190,24 @@ impl Backup<'_> {
         let sampled: Vec<(Name, i64)> =
             names.iter().filter_map(|name| ids.get(name).map(|id| (name.clone(), *id))).collect();
         self.counters.plan(names.len() as u64, 0, 0);
-        self.unencrypted(&names).await?;
+        let filled: BTreeSet<&str> = names.iter().map(|name| name.database.as_str()).collect();
+        let keys = self.keys(filled).await?;
+        if let (Some(warning), Ok(mut warnings)) =
+            (sealed::warning(&keys, self.task.flush == Flush::Skip), self.warnings.lock())
+        {
+            warnings.push(warning);
+        }
+        // Set once: a run selects once.
+        let _ = self.keys.set(keys);
         if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
         Ok((names, databases))
     }
 
-    /// Files of an encrypted database are of no use without its key, and the key is not backed up.
-    async fn unencrypted(&self, names: &[Name]) -> Result<(), EngineError> {
-        let databases: BTreeSet<&str> = names.iter().map(|name| name.database.as_str()).collect();
-        for database in databases {
-            let Some(found) = patient(|| self.milvus.describe_database(database)).await? else { return Ok(()) };
-            if found.properties.iter().any(|(key, value)| key == "cipher.ezID" && !value.is_empty()) {
-                return Err(EngineError::Rejected(format!(
-                    "database {database} is encrypted, and its key cannot be backed up by this version: exclude it"
-                )));
-            }
-        }
-        Ok(())
+    /// The key of an encrypted database; none where it is open.
+    fn key_of(&self, database: &str) -> Option<&Secret> {
+        self.keys.get().and_then(|keys| keys.get(database))
     }
 
     async fn flush(&self, names: &[Name]) -> Result<Flushed, EngineError> {
@@ -244,6 +250,8 @@ impl Backup<'_> {
         let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket).await?;
         let found = match info.backup_timestamp {
             0 => found,
+            // Nobody but the server can look inside.
+            _ if self.key_of(&name.database).is_some() => found,
             flush_ts => {
                 let source = later::Source { store: self.source.as_ref(), root_path: root };
                 let kept = later::without_later_rows(&source, found, &flushed.known(name), flush_ts).await?;
@@ -341,10 +349,10 @@ impl Backup<'_> {
             };
             let (db_id, properties) = found.map_or((id, Vec::new()), |database| (database.id, database.properties));
             described.push(DatabaseBackupInfo {
-                db_name: name,
                 db_id,
                 properties: properties.into_iter().map(|(key, value)| KeyValuePair { key, value }).collect(),
-                ..DatabaseBackupInfo::default()
+                ezk: self.key_of(&name).map(|key| key.expose().to_owned()).unwrap_or_default(),
+                db_name: name,
             });
         }
         Ok(BackupInfo {

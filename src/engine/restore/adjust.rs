@@ -10,6 +10,7 @@ use super::mapping::parse;
 use crate::engine::select::Name;
 use crate::engine::task::{Mapping, SkipParams};
 use crate::manifest::schema::FieldSchema;
+use crate::manifest::sealed::CIPHER;
 use crate::manifest::{CollectionBackupInfo, IndexInfo, KeyValuePair};
 
 /// Parameter of an index that holds further ones as JSON (milvus-backup.md 3.3).
@@ -56,6 +57,13 @@ pub fn adjusted<'b>(info: &'b CollectionBackupInfo, target: &Name, mapping: &Map
     }
     if mapping.skip_params != SkipParams::default() {
         skip(info.to_mut(), &mapping.skip_params);
+    }
+    // They belong to the encryption of the cluster that was backed up (milvus-wire.md 2.2).
+    let sealed = |pair: &KeyValuePair| pair.key.starts_with(CIPHER);
+    if info.properties.iter().chain(&info.schema.properties).any(sealed) {
+        let info = info.to_mut();
+        info.properties.retain(|pair| !sealed(pair));
+        info.schema.properties.retain(|pair| !sealed(pair));
     }
     info
 }
@@ -112,7 +120,7 @@ mod tests {
         let params = [("index_type", "HNSW"), ("mmap.enabled", "true"), ("params", r#"{"M":16,"ef":200}"#)];
         let mut info = CollectionBackupInfo {
             shards_num: 4,
-            properties: vec![pair("ttl"), pair("mmap.enabled")],
+            properties: vec![pair("ttl"), pair("mmap.enabled"), pair("cipher.ezID")],
             index_infos: vec![IndexInfo {
                 params: params.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
                 ..IndexInfo::default()
@@ -136,7 +144,10 @@ mod tests {
         let target = Name::new("default", "docs");
         let recorded = collection();
         let of = |mapping: Mapping| adjusted(&recorded, &target, &mapping);
-        assert!(matches!(of(Mapping::default()), Cow::Borrowed(_)), "nothing to change is nothing to copy");
+        let mut open = recorded.clone();
+        open.properties.pop();
+        assert_eq!(*of(Mapping::default()), open, "but for what belongs to the encryption of another cluster");
+        assert!(matches!(adjusted(&open, &target, &Mapping::default()), Cow::Borrowed(_)), "nothing else is copied");
         assert_eq!(of(Mapping { max_shards: Some(2), ..Mapping::default() }).shards_num, 2);
         assert_eq!(of(Mapping { max_shards: Some(8), ..Mapping::default() }).shards_num, 4);
         let overrides = vec![named("docs", Some(6), Some("new")), named("default.other", Some(1), None)];

@@ -8,6 +8,7 @@ use crate::engine::patience::patient;
 use crate::engine::schema;
 use crate::engine::select::Name;
 use crate::manifest::backup_info::DatabaseBackupInfo;
+use crate::manifest::sealed::CIPHER;
 use crate::manifest::{CollectionBackupInfo, KeyValuePair};
 use crate::milvus::{CollectionDescription, Gate, Milvus, NewCollection};
 
@@ -59,7 +60,7 @@ pub async fn drop_if_empty(milvus: &Milvus, database: &str) -> Result<(), Engine
 fn plain(properties: &[KeyValuePair]) -> Vec<(String, String)> {
     properties
         .iter()
-        .filter(|pair| !pair.key.starts_with("cipher."))
+        .filter(|pair| !pair.key.starts_with(CIPHER))
         .map(|pair| (pair.key.clone(), pair.value.clone()))
         .collect()
 }

@@ -197,7 +197,8 @@ mod tests {
 
     fn item(info: &CollectionBackupInfo) -> Item<'_> {
         let name = Name::new("default", "c");
-        Item { source: name.clone(), target: name, action: Action::Create, info: Cow::Borrowed(info), batches: vec![] }
+        let info = Cow::Borrowed(info);
+        Item { source: name.clone(), target: name, action: Action::Create, info, batches: vec![], key: None }
     }
 
     #[test]

@@ -162,6 +162,9 @@ impl Restore<'_> {
         if batch.storage_version > 1 {
             options.push(("storage_version".to_owned(), batch.storage_version.to_string()));
         }
+        if let Some(key) = &item.key {
+            options.push(("ezk".to_owned(), key.expose().to_owned()));
+        }
         if let Some(cut) = self.cut(item) {
             options.push(("end_ts".to_owned(), self.milvus.version().import_bound(cut).to_string()));
         }

@@ -15,6 +15,7 @@ mod ledger;
 mod mapping;
 mod plan;
 mod rows;
+mod sealed;
 mod staging;
 
 use std::collections::{BTreeSet, HashSet};
@@ -164,6 +165,7 @@ impl Restore<'_> {
         let selected = select(&self.task.selection, &in_backup).map_err(rejected)?;
         let pairs = mapping::map(&self.task.mapping, &selected).map_err(rejected)?;
         adjust::check(&self.task.mapping, &pairs).map_err(rejected)?;
+        sealed::check(self.task, info).map_err(rejected)?;
         let entries = self.ledger.read().await.entries;
         let (kept, begun): (Vec<&ledger::Entry>, Vec<&ledger::Entry>) = entries.iter().partition(|entry| entry.kept);
         let begun: BTreeSet<Name> = begun.into_iter().map(ledger::Entry::name).collect();
@@ -202,14 +204,10 @@ impl Restore<'_> {
         let mut items = Vec::new();
         for ((source, target), action) in pairs.into_iter().zip(actions) {
             let Some(info) = by_name(&source) else { continue };
-            let database = contents.info.database_backups.iter().find(|one| one.db_name == source.database);
-            if database.is_some_and(|database| !database.ezk.is_empty()) {
-                return Err(EngineError::Rejected(format!(
-                    "database {} of the backup is encrypted, which this version cannot restore: exclude it; nothing was \
-                     touched",
-                    source.database
-                )));
-            }
+            let key = match action {
+                Action::Skip => None,
+                _ => sealed::key_of(&contents.info, &source, self.task, self.milvus.version())?,
+            };
             if action != Action::Skip
                 && let Some(why) = fit::refusal(info, self.milvus.version())
             {
@@ -220,7 +218,7 @@ impl Restore<'_> {
                 Content::SchemaOnly => Vec::new(),
             };
             let info = adjust::adjusted(info, &target, &self.task.mapping);
-            items.push(Item { source, target, action, info, batches });
+            items.push(Item { source, target, action, info, batches, key });
         }
         let sum = |count: fn(&plan::Batch) -> u64| {
             items.iter().filter(|item| item.action != Action::Skip).flat_map(|item| &item.batches).map(count).sum()
@@ -275,6 +273,7 @@ impl Restore<'_> {
     ) -> Result<Report, EngineError> {
         self.ledger.take().await?;
         self.databases(databases::wanted(&contents.info, items, bare)).await?;
+        self.warn(sealed::in_clear(self.milvus, items).await?);
         if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
             self.counters.touched();
             self.warn(access::restore(self.milvus, recorded).await?);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::error::EngineError;
+use crate::engine::secret::Secret;
 use crate::engine::select::Name;
 use crate::engine::task::{OnConflict, PlanSummary, Rename};
 use crate::manifest::backup_info::ALL_PARTITIONS;
@@ -109,6 +110,8 @@ pub struct Item<'b> {
     pub info: Cow<'b, CollectionBackupInfo>,
     /// Import jobs.
     pub batches: Vec<Batch>,
+    /// Key of its files, where they are encrypted.
+    pub key: Option<Secret>,
 }
 
 /// What is done with each target name, by what exists and what earlier attempts of this run made.

@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use super::plan::Item;
+use super::sealed;
 use crate::engine::artifact::Artifact;
 use crate::engine::error::EngineError;
 use crate::manifest::backup_info::ALL_PARTITIONS;
@@ -48,8 +49,12 @@ impl Expected {
     }
 }
 
-fn sum<'r>(ranges: impl Iterator<Item = &'r RangeInclusive<u64>>) -> RangeInclusive<u64> {
-    ranges.fold(0..=0, |sum, range| sum.start() + range.start()..=sum.end() + range.end())
+/// Both ends added up.
+pub fn sum<'r>(ranges: impl Iterator<Item = &'r RangeInclusive<u64>>) -> RangeInclusive<u64> {
+    let add = |sum: RangeInclusive<u64>, range: &RangeInclusive<u64>| {
+        sum.start() + range.start()..=sum.end().saturating_add(*range.end())
+    };
+    ranges.fold(0..=0, add)
 }
 
 /// `7`, or `5 to 7`.
@@ -71,6 +76,9 @@ pub async fn expected(
     readers: &Semaphore,
 ) -> Result<Expected, EngineError> {
     let info = item.info.as_ref();
+    if item.key.is_some() {
+        return Ok(sealed::expected(info, cut.is_some()));
+    }
     let mut expected = Expected::default();
     let mut apart: BTreeMap<i64, Deletes> = BTreeMap::new();
     for segment in info.segments().filter(|segment| segment.is_l0) {
