@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use milvus_backup_operator::manifest::binlog::{
-    BinlogError, Delete, Expected, Key, deletes, inspect, live_rows, primary_keys, timestamps,
+    BinlogError, Delete, Expected, Key, Values, deletes, inspect, live_rows, primary_keys, timestamps, values,
 };
 use milvus_backup_operator::manifest::layout::{LogKey, LogKind, parse_log_path};
+use milvus_backup_operator::milvus::DataType;
+use milvus_backup_operator::milvus::proto::schema::ScalarField;
+use milvus_backup_operator::milvus::proto::schema::scalar_field::Data;
 use proptest::prelude::*;
+use prost::Message as _;
+use serde_json::{Value, json};
 
 /// A golden file with the ids of its path.
 struct Golden {
@@ -133,6 +138,92 @@ fn rows_and_deletes_of_all_partitions_are_read_from_a_newer_server() {
     assert_eq!(live_rows(rows.clone(), deletes), 6000);
 }
 
+/// Values as `milvus-2.3.5-types-rows.json` has them: floats by their bits, so that every one is told from every other.
+fn written(values: &Values, row: usize, data_type: DataType) -> Value {
+    match values {
+        Values::Booleans(all) => json!(all[row]),
+        Values::Small(all) => json!(all[row]),
+        Values::Integers(all) => json!(all[row]),
+        Values::Floats(all) => json!(all[row].to_bits()),
+        Values::Doubles(all) => json!(all[row].to_bits()),
+        Values::Texts(all) => {
+            let text = all.get(row).unwrap();
+            match data_type {
+                DataType::VarChar => json!(std::str::from_utf8(text).unwrap()),
+                DataType::Json => serde_json::from_slice(text).unwrap(),
+                _ => elements(ScalarField::decode(text).unwrap()),
+            }
+        }
+        Values::Fixed(all) if data_type == DataType::BinaryVector => json!(all.get(row).unwrap()),
+        Values::Fixed(all) => {
+            let (floats, rest) = all.get(row).unwrap().as_chunks::<4>();
+            assert!(rest.is_empty());
+            json!(floats.iter().map(|float| u32::from_le_bytes(*float)).collect::<Vec<_>>())
+        }
+    }
+}
+
+fn elements(array: ScalarField) -> Value {
+    match array.data {
+        None => json!([]),
+        Some(Data::BoolData(all)) => json!(all.data),
+        Some(Data::IntData(all)) => json!(all.data),
+        Some(Data::LongData(all)) => json!(all.data),
+        Some(Data::FloatData(all)) => json!(all.data.iter().map(|float| float.to_bits()).collect::<Vec<_>>()),
+        Some(Data::DoubleData(all)) => json!(all.data.iter().map(|double| double.to_bits()).collect::<Vec<_>>()),
+        Some(Data::StringData(all)) => json!(all.data),
+        Some(other) => panic!("an array of {other:?}"),
+    }
+}
+
+#[test]
+fn values_of_every_data_type_are_those_that_were_inserted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/milvus-2.3.5-types-rows.json");
+    let collections: Vec<Value> = serde_json::from_slice(&std::fs::read(root).unwrap()).unwrap();
+    let files = golden("milvus-2.3.5-types");
+    let mut types = BTreeSet::new();
+    for collection in &collections {
+        for field in collection["fields"].as_array().unwrap() {
+            let (id, name) = (field["id"].as_i64(), field["name"].as_str().unwrap());
+            let number = i32::try_from(field["type"].as_i64().unwrap()).unwrap();
+            types.insert((number, field["element"].as_i64().unwrap()));
+            let of =
+                |file: &&Golden| Some(file.key.collection) == collection["collection"].as_i64() && file.key.field == id;
+            let file = files.iter().find(of).unwrap_or_else(|| panic!("no file of {name}"));
+            let read = values(&file.bytes, &Expected::from(&file.key), number).unwrap();
+            let data_type = DataType::try_from(number).unwrap();
+            let found: Vec<Value> = (0..read.len()).map(|row| written(&read, row, data_type)).collect();
+            assert_eq!(&found, field["values"].as_array().unwrap(), "{name}");
+        }
+    }
+    let scalars = [1, 2, 3, 4, 5, 10, 11, 21, 23, 100, 101].map(|data_type| (data_type, 0));
+    let arrays = [1, 2, 3, 4, 5, 10, 11, 21].map(|element| (22, element));
+    assert_eq!(types, scalars.into_iter().chain(arrays).collect());
+}
+
+#[test]
+fn values_of_another_type_or_file_are_not_taken_for_those_asked_for() {
+    for file in golden("milvus-2.3.5-types") {
+        let expected = Expected::from(&file.key);
+        let right = data_type(&file.bytes);
+        assert_eq!(
+            values(&file.bytes, &expected, right).unwrap().len() as u64,
+            inspect(&file.bytes, &expected).unwrap().rows
+        );
+        let error = values(&file.bytes, &expected, right + 1).unwrap_err();
+        assert!(error.to_string().contains(&format!("the field is of type {}", right + 1)), "{error}");
+        let other = Expected { segment: 1, ..expected };
+        assert!(matches!(values(&file.bytes, &other, right), Err(BinlogError::WrongIds { what: "segment", .. })));
+    }
+    let error = values(&Bytes::from_static(b"PAR1"), &Expected::from(&golden("milvus-2.3.5")[0].key), 5).unwrap_err();
+    assert!(matches!(error, BinlogError::Unsupported { .. }), "{error}");
+}
+
+/// The data type in the descriptor of a file.
+fn data_type(bytes: &Bytes) -> i32 {
+    bytes.get(69..73).map_or(0, |bytes| i32::from_le_bytes(bytes.try_into().unwrap()))
+}
+
 #[test]
 fn a_file_of_another_field_segment_or_kind_is_named_with_both_ids() {
     let files = golden("milvus-2.3.5");
@@ -249,7 +340,11 @@ proptest! {
         cut in proptest::option::of(any::<prop::sample::Index>()),
     ) {
         thread_local! {
-            static FILES: Vec<Golden> = all_golden().into_iter().filter(|file| file.bytes.len() < 10_000).collect();
+            static FILES: Vec<Golden> = all_golden()
+                .into_iter()
+                .chain(golden("milvus-2.3.5-types"))
+                .filter(|file| file.bytes.len() < 10_000)
+                .collect();
         }
         FILES.with(|files| {
             let file = which.get(files);
@@ -272,6 +367,7 @@ proptest! {
             let _ = primary_keys(&bytes);
             let _ = timestamps(&bytes);
             let _ = deletes(&bytes);
+            let _ = values(&bytes, &Expected::from(&file.key), data_type(&bytes));
         });
     }
 }

@@ -4,7 +4,7 @@
 //! deletes. An import answers the rows that its own delta logs leave (seen on 2.3.5), an import of a delete-only segment the
 //! number of deletes (seen on 2.5.27 and 2.6.18), and `count(*)` counts what remains of all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -15,16 +15,13 @@ use super::sealed;
 use crate::engine::artifact::Artifact;
 use crate::engine::error::EngineError;
 use crate::manifest::backup_info::ALL_PARTITIONS;
-use crate::manifest::binlog::{self, BinlogError, Key};
+use crate::manifest::binlog::{self, BinlogError, Deletes, Expected as Log, Key, Values};
 use crate::manifest::{CollectionBackupInfo, LogKey, SegmentBackupInfo};
 
 /// Segments of one collection looked at together; how many are read at once is the restore's bound.
 const TOGETHER: usize = 4;
 /// Field of the row timestamps (milvus-backup.md 3.1).
-const TIMESTAMP_FIELD: i64 = 1;
-
-/// Latest delete of each key.
-type Deletes = HashMap<Key, u64>;
+pub const TIMESTAMP_FIELD: i64 = 1;
 
 /// What a restored collection must have. A range where keys cannot be read: files of storage version 2 whose columns carry
 /// no field ids.
@@ -32,13 +29,15 @@ type Deletes = HashMap<Key, u64>;
 pub struct Expected {
     /// Rows (of delete-only segments: deletes) the import of a segment answers.
     pub segments: BTreeMap<i64, RangeInclusive<u64>>,
+    /// Rows of a segment that all deletes leave.
+    pub live_segments: BTreeMap<i64, RangeInclusive<u64>>,
     /// Rows of the collection at the end.
     pub live: RangeInclusive<u64>,
 }
 
 impl Default for Expected {
     fn default() -> Expected {
-        Expected { segments: BTreeMap::new(), live: 0..=0 }
+        Expected { segments: BTreeMap::new(), live_segments: BTreeMap::new(), live: 0..=0 }
     }
 }
 
@@ -46,6 +45,11 @@ impl Expected {
     /// Sum over segments.
     pub fn of(&self, segments: &[i64]) -> RangeInclusive<u64> {
         sum(segments.iter().filter_map(|segment| self.segments.get(segment)))
+    }
+
+    /// Sum of what all deletes leave of segments.
+    pub fn live_of(&self, segments: &[i64]) -> RangeInclusive<u64> {
+        sum(segments.iter().filter_map(|segment| self.live_segments.get(segment)))
     }
 }
 
@@ -84,7 +88,7 @@ pub async fn expected(
     for segment in info.segments().filter(|segment| segment.is_l0) {
         let (deletes, number) = deletes_of(artifact, segment, cut).await?;
         expected.segments.insert(segment.segment_id, number..=number);
-        merge(apart.entry(segment.partition_id).or_default(), deletes);
+        apart.entry(segment.partition_id).or_default().merge(deletes);
     }
     let apart = &apart;
     let counted: Vec<(i64, RangeInclusive<u64>, RangeInclusive<u64>)> =
@@ -99,7 +103,10 @@ pub async fn expected(
             .try_collect()
             .await?;
     expected.live = sum(counted.iter().map(|(_, _, live)| live));
-    expected.segments.extend(counted.into_iter().map(|(segment, imported, _)| (segment, imported)));
+    for (segment, imported, live) in counted {
+        expected.segments.insert(segment, imported);
+        expected.live_segments.insert(segment, live);
+    }
     Ok(expected)
 }
 
@@ -112,7 +119,7 @@ async fn live_in(
     cut: Option<u64>,
 ) -> Result<(RangeInclusive<u64>, RangeInclusive<u64>), EngineError> {
     let stored = u64::try_from(segment.num_of_rows).unwrap_or_default();
-    let others: Vec<&Deletes> = [segment.partition_id, ALL_PARTITIONS].iter().filter_map(|id| apart.get(id)).collect();
+    let others = concerning(apart, segment);
     let own_logs = segment.delta_logs().next().is_some();
     if !own_logs && others.is_empty() && cut.is_none() {
         return Ok((stored..=stored, stored..=stored));
@@ -133,14 +140,38 @@ async fn live_in(
     };
     let (mut imported, mut live) = (0, 0);
     for (key, timestamp) in rows {
-        let gone = |deletes: &Deletes| deletes.get(&key).is_some_and(|deleted| timestamp < *deleted);
-        if cut.is_some_and(|cut| timestamp > cut) || gone(&own) {
+        if cut.is_some_and(|cut| timestamp > cut) || own.take(&key, timestamp) {
             continue;
         }
         imported += 1;
-        live += u64::from(!others.iter().any(|deletes| gone(deletes)));
+        live += u64::from(!others.iter().any(|deletes| deletes.take(&key, timestamp)));
     }
     Ok((imported..=imported, live..=live))
+}
+
+/// Deletes of delete-only segments that concern a segment.
+fn concerning<'d>(apart: &'d BTreeMap<i64, Deletes>, segment: &SegmentBackupInfo) -> Vec<&'d Deletes> {
+    [segment.partition_id, ALL_PARTITIONS].iter().filter_map(|id| apart.get(id)).collect()
+}
+
+/// All deletes that concern a segment: its own, and those of delete-only segments.
+///
+/// # Errors
+/// An unreadable object, by name.
+pub async fn all_deletes(
+    artifact: &Artifact,
+    info: &CollectionBackupInfo,
+    segment: &SegmentBackupInfo,
+    cut: Option<u64>,
+) -> Result<Deletes, EngineError> {
+    let (mut all, _) = deletes_of(artifact, segment, cut).await?;
+    let reaches = |other: &&SegmentBackupInfo| {
+        other.is_l0 && [segment.partition_id, ALL_PARTITIONS].contains(&other.partition_id)
+    };
+    for other in info.segments().filter(reaches) {
+        all.merge(deletes_of(artifact, other, cut).await?.0);
+    }
+    Ok(all)
 }
 
 /// The latest delete of each key, and the number of all deletes.
@@ -149,23 +180,28 @@ async fn deletes_of(
     segment: &SegmentBackupInfo,
     cut: Option<u64>,
 ) -> Result<(Deletes, u64), EngineError> {
-    let (mut latest, mut number) = (Deletes::new(), 0);
+    let (mut latest, mut number) = (Deletes::default(), 0);
     for log in segment.delta_logs().filter_map(|log| log.id()) {
-        for delete in read(artifact, segment, None, log, binlog::deletes).await? {
-            if cut.is_none_or(|cut| delete.timestamp <= cut) {
-                number += 1;
-                merge(&mut latest, Deletes::from([(delete.key, delete.timestamp)]));
-            }
-        }
+        let mut deletes = read(artifact, segment, None, log, binlog::deletes).await?;
+        deletes.retain(|delete| cut.is_none_or(|cut| delete.timestamp <= cut));
+        number += deletes.len() as u64;
+        latest.extend(deletes);
     }
     Ok((latest, number))
 }
 
-fn merge(into: &mut Deletes, deletes: Deletes) {
-    for (key, timestamp) in deletes {
-        let latest = into.entry(key).or_default();
-        *latest = timestamp.max(*latest);
-    }
+/// The values of one insert log, which must be the one its key says.
+///
+/// # Errors
+/// An unreadable object, by name.
+pub async fn values(
+    artifact: &Artifact,
+    segment: &SegmentBackupInfo,
+    (field, data_type): (i64, i32),
+    log: i64,
+) -> Result<Values, EngineError> {
+    let expected = Log::from(&log_key(segment, Some(field), log));
+    read(artifact, segment, Some(field), log, |bytes| binlog::values(bytes, &expected, data_type)).await
 }
 
 /// Keys and timestamps of a segment's rows.
@@ -199,7 +235,7 @@ async fn group_of(artifact: &Artifact, segment: &SegmentBackupInfo, field: i64) 
         segment.insert_logs().filter_map(|(group, log)| Some((group, log.id()?))).collect();
     let mut key = String::new();
     for (group, log) in groups {
-        key = log_key(artifact, segment, Some(group), log);
+        key = artifact.keys.log(&log_key(segment, Some(group), log), segment.group());
         if read(artifact, segment, Some(group), log, binlog::group_fields).await?.contains(&field) {
             return Ok(group);
         }
@@ -209,22 +245,21 @@ async fn group_of(artifact: &Artifact, segment: &SegmentBackupInfo, field: i64) 
 }
 
 /// Log ids of a field in ascending order: the files of two fields with the same place hold the same rows.
-fn logs_of(segment: &SegmentBackupInfo, field: i64) -> Vec<i64> {
+pub fn logs_of(segment: &SegmentBackupInfo, field: i64) -> Vec<i64> {
     let mut logs: Vec<i64> =
         segment.insert_logs().filter(|(id, _)| *id == field).filter_map(|(_, log)| log.id()).collect();
     logs.sort_unstable();
     logs
 }
 
-fn log_key(artifact: &Artifact, segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> String {
-    let key = LogKey {
+fn log_key(segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> LogKey {
+    LogKey {
         collection: segment.collection_id,
         partition: segment.partition_id,
         segment: segment.segment_id,
         field,
         log,
-    };
-    artifact.keys.log(&key, segment.group())
+    }
 }
 
 async fn read<T>(
@@ -234,7 +269,7 @@ async fn read<T>(
     log: i64,
     parse: impl Fn(&bytes::Bytes) -> Result<T, BinlogError>,
 ) -> Result<T, EngineError> {
-    let key = log_key(artifact, segment, field, log);
+    let key = artifact.keys.log(&log_key(segment, field, log), segment.group());
     let body = artifact.store().get(&key).await?;
     parse(&body).map_err(|source| EngineError::Binlog { key, source })
 }

@@ -27,22 +27,64 @@ pub struct Delete {
     pub timestamp: u64,
 }
 
-/// Rows that no delete took away: `rows` are keys with the timestamps they were inserted at.
+/// The latest delete of each key.
 ///
 /// A delete takes the rows of its key that are older than itself. One of the same timestamp is the other half of an
 /// upsert and leaves the row it brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletes(HashMap<Key, u64>);
+
+impl Deletes {
+    /// Whether a row of this key, inserted at this hybrid timestamp, is taken away.
+    pub fn take(&self, key: &Key, timestamp: u64) -> bool {
+        self.0.get(key).is_some_and(|&deleted| timestamp < deleted)
+    }
+
+    /// Keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds those of others.
+    pub fn merge(&mut self, others: Deletes) {
+        for (key, timestamp) in others.0 {
+            self.add(Delete { key, timestamp });
+        }
+    }
+
+    fn add(&mut self, Delete { key, timestamp }: Delete) {
+        let latest = self.0.entry(key).or_default();
+        *latest = timestamp.max(*latest);
+    }
+}
+
+impl Extend<Delete> for Deletes {
+    fn extend<D: IntoIterator<Item = Delete>>(&mut self, deletes: D) {
+        deletes.into_iter().for_each(|delete| self.add(delete));
+    }
+}
+
+impl FromIterator<Delete> for Deletes {
+    fn from_iter<D: IntoIterator<Item = Delete>>(deletes: D) -> Deletes {
+        let mut all = Deletes::default();
+        all.extend(deletes);
+        all
+    }
+}
+
+/// Rows that no delete took away: `rows` are keys with the timestamps they were inserted at.
 pub fn live_rows<R, D>(rows: R, deletes: D) -> u64
 where
     R: IntoIterator<Item = (Key, u64)>,
     D: IntoIterator<Item = Delete>,
 {
-    let mut latest: HashMap<Key, u64> = HashMap::new();
-    for Delete { key, timestamp } in deletes {
-        let entry = latest.entry(key).or_default();
-        *entry = timestamp.max(*entry);
-    }
-    let gone = |key: &Key, timestamp: u64| latest.get(key).is_some_and(|&deleted| timestamp < deleted);
-    rows.into_iter().filter(|(key, timestamp)| !gone(key, *timestamp)).count() as u64
+    let deletes = Deletes::from_iter(deletes);
+    rows.into_iter().filter(|(key, timestamp)| !deletes.take(key, *timestamp)).count() as u64
 }
 
 /// A delete as most versions write it: one JSON text for each.
@@ -60,7 +102,7 @@ pub(super) fn of_payload(file: &ParquetFile<'_>) -> Result<Vec<Delete>, BinlogEr
             Values::Texts(texts) => {
                 texts.iter().map(of_text).collect::<Result<_, _>>().map_err(|cause| damaged(file.base, cause))
             }
-            Values::Integers(_) => Err(damaged(file.base, "numbers where texts should be".to_owned())),
+            _ => Err(damaged(file.base, "no texts where texts should be".to_owned())),
         },
         2 => {
             let keys = keys(values::column(file, 0)?, file.base)?;
@@ -97,6 +139,7 @@ pub(super) fn keys(values: Values, at: u64) -> Result<Vec<Key>, BinlogError> {
     match values {
         Values::Integers(keys) => Ok(keys.into_iter().map(Key::Int).collect()),
         Values::Texts(texts) => texts.iter().map(text).collect(),
+        _ => Err(damaged(at, "keys are neither numbers nor texts".to_owned())),
     }
 }
 
@@ -113,6 +156,8 @@ fn damaged(at: u64, cause: String) -> BinlogError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn delete(key: Key, timestamp: u64) -> Delete {
@@ -141,6 +186,33 @@ mod tests {
         for wrong in ["", "{", "{}", "1", "1,x", r#"{"pk":1.5,"ts":1}"#, r#"{"pk":null,"ts":1}"#, r#"{"pk":1,"ts":-1}"#]
         {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// Few keys and few moments, so that they meet.
+    fn key() -> impl Strategy<Value = Key> {
+        prop_oneof![(0_i64..4).prop_map(Key::Int), "[ab]{0,1}".prop_map(Key::Text)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_stays_exactly_where_no_delete_of_its_key_is_newer(
+            rows in proptest::collection::vec((key(), 0_u64..6), 0..12),
+            deletes in proptest::collection::vec((key(), 0_u64..6), 0..12),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let deletes: Vec<Delete> = deletes.into_iter().map(|(key, timestamp)| delete(key, timestamp)).collect();
+            let stays = |(key, timestamp): &(Key, u64)| {
+                deletes.iter().all(|delete| delete.key != *key || delete.timestamp <= *timestamp)
+            };
+            let expected: Vec<&(Key, u64)> = rows.iter().filter(|row| stays(row)).collect();
+            // In whatever order and from however many logs they come.
+            let (early, late) = deletes.split_at(cut.index(deletes.len() + 1));
+            let mut all: Deletes = late.iter().rev().cloned().collect();
+            all.merge(early.iter().cloned().collect());
+            let kept: Vec<&(Key, u64)> = rows.iter().filter(|(key, timestamp)| !all.take(key, *timestamp)).collect();
+            prop_assert_eq!(&kept, &expected);
+            prop_assert_eq!(live_rows(rows.clone(), deletes), expected.len() as u64);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is inside Milvus' log files: proof that a file is whole, and keys, timestamps, deletes.
+//! What is inside Milvus' log files: proof that a file is whole, and keys, timestamps, deletes, values.
 //!
 //! A damaged log file kills a Milvus that is asked to import it (real-milvus.md 6), so it has to be found before.
 //! Whatever the bytes are, the answer is a value or an error: no panic, and memory bounded by the file's own size and
@@ -23,10 +23,10 @@ mod parquet_file;
 mod thrift;
 mod values;
 
-pub use deletes::{Delete, Key, live_rows};
+pub use deletes::{Delete, Deletes, Key, live_rows};
 use framing::{Event, LogFile};
 use parquet_file::ParquetFile;
-use values::Values;
+pub use values::{Fixed, Texts, Values};
 
 /// What a log file should be, from its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +190,31 @@ pub fn timestamps(bytes: &Bytes) -> Result<Vec<u64>, BinlogError> {
         timestamps.extend(deletes::timestamps(single_column(&event)?, event.at)?);
     }
     Ok(timestamps)
+}
+
+/// The values of an insert log, in row order: the log `expected` names, of a field of type `data_type`
+/// (`schema.DataType`).
+pub fn values(bytes: &Bytes, expected: &Expected, data_type: i32) -> Result<Values, BinlogError> {
+    let damaged = |cause| BinlogError::Corrupt { what: "column", at: 0, cause };
+    if bytes.starts_with(parquet_file::MAGIC) {
+        return Err(BinlogError::Unsupported { what: "storage version 2".to_owned() });
+    }
+    let file = LogFile::parse(bytes)?;
+    file.check(expected)?;
+    if file.data_type != data_type {
+        return Err(damaged(format!("it holds data type {}, the field is of type {data_type}", file.data_type)));
+    }
+    let mut all: Option<Values> = None;
+    for event in &file.events {
+        let payload = ParquetFile::parse(event.payload, event.at)?;
+        check_type(&file, &payload)?;
+        let values = single_column(event)?;
+        match &mut all {
+            None => all = Some(values),
+            Some(all) => all.append(values).map_err(damaged)?,
+        }
+    }
+    all.ok_or_else(|| damaged("it has no rows".to_owned()))
 }
 
 /// The deletes of a delta log.

@@ -12,13 +12,13 @@ const TAIL: usize = 8;
 const ELEMENTS_LIMIT: usize = 1 << 14;
 
 /// Physical types.
-const BOOLEAN: u64 = 0;
-const INT32: u64 = 1;
+pub(super) const BOOLEAN: u64 = 0;
+pub(super) const INT32: u64 = 1;
 pub(super) const INT64: u64 = 2;
-const FLOAT: u64 = 4;
-const DOUBLE: u64 = 5;
+pub(super) const FLOAT: u64 = 4;
+pub(super) const DOUBLE: u64 = 5;
 pub(super) const BYTE_ARRAY: u64 = 6;
-const FIXED_LEN_BYTE_ARRAY: u64 = 7;
+pub(super) const FIXED_LEN_BYTE_ARRAY: u64 = 7;
 
 /// Whether values of a Milvus type (`schema.DataType`) are stored as this physical type. Types not known are believed.
 pub(super) fn stores(data_type: i32, kind: u64) -> bool {
@@ -54,6 +54,8 @@ pub(super) struct ParquetFile<'a> {
 pub(super) struct Column {
     /// Physical type.
     pub(super) kind: u64,
+    /// Bytes of a value of fixed length; 0 for other types.
+    pub(super) width: u64,
     /// Levels of values that may be missing.
     pub(super) definition_levels: u32,
     /// Levels of values that repeat.
@@ -117,6 +119,7 @@ struct Footer {
 #[derive(Default)]
 struct SchemaElement {
     kind: Option<u64>,
+    width: u64,
     repetition: u64,
     children: u64,
     field: Option<i64>,
@@ -141,6 +144,7 @@ impl Footer {
                     thrift.structure(|thrift, id, kind| {
                         match id {
                             1 => element.kind = Some(thrift.count(kind)?),
+                            2 => element.width = thrift.count(kind)?,
                             3 => element.repetition = thrift.count(kind)?,
                             5 => element.children = thrift.count(kind)?,
                             9 => element.field = Some(thrift.signed(kind)?),
@@ -270,8 +274,13 @@ fn leaves(schema: &[SchemaElement]) -> Result<Vec<Column>, Cause> {
         let repetition = *repetition + u32::from(element.repetition == 2);
         match element.kind {
             Some(kind) if element.children == 0 => {
-                let field = element.field;
-                columns.push(Column { kind, definition_levels: definition, repetition_levels: repetition, field });
+                columns.push(Column {
+                    kind,
+                    width: if kind == FIXED_LEN_BYTE_ARRAY { element.width } else { 0 },
+                    definition_levels: definition,
+                    repetition_levels: repetition,
+                    field: element.field,
+                });
             }
             _ => open.push((element.children, definition, repetition)),
         }

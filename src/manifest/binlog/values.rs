@@ -1,10 +1,12 @@
-//! The values of a column, as far as keys, timestamps and deletes need them.
+//! The values of a column.
 //!
 //! Encodings read: plain, dictionary, and delta-packed integers. Source: the Parquet format's encodings page.
 
 use super::BinlogError;
 use super::pages::{Page, PageKind, bounded, pages};
-use super::parquet_file::{BYTE_ARRAY, INT64, ParquetFile};
+use super::parquet_file::{
+    BOOLEAN, BYTE_ARRAY, Column, DOUBLE, FIXED_LEN_BYTE_ARRAY, FLOAT, INT32, INT64, ParquetFile,
+};
 use super::thrift::Cause;
 
 const PLAIN: u64 = 0;
@@ -17,31 +19,42 @@ const VALUES_LIMIT: u64 = 1 << 24;
 /// Most bytes of text read from one file.
 const TEXT_LIMIT: usize = 256 * 1024 * 1024;
 
-/// The values of one column without gaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Values {
+/// The values of one column without gaps, by their Parquet types.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Truth values.
+    Booleans(Vec<bool>),
+    /// Numbers of 32 bits; Milvus' shorter ones too.
+    Small(Vec<i32>),
+    /// Numbers of 64 bits.
     Integers(Vec<i64>),
+    /// Floats.
+    Floats(Vec<f32>),
+    /// Doubles.
+    Doubles(Vec<f64>),
+    /// Texts, JSON, serialised arrays.
     Texts(Texts),
+    /// Vectors.
+    Fixed(Fixed),
 }
 
 /// Byte strings, one after another in one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Texts {
+pub struct Texts {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Texts {
-    fn get(&self, index: usize) -> Option<&[u8]> {
+    /// One of them.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.bytes[start..end])
     }
 
     fn push(&mut self, text: &[u8]) -> Result<(), Cause> {
-        if self.bytes.len() + text.len() > TEXT_LIMIT {
-            return Err(format!("more than {TEXT_LIMIT} bytes of text"));
-        }
+        room(self.bytes.len(), text.len())?;
         self.bytes.extend_from_slice(text);
         self.ends.push(self.bytes.len());
         Ok(())
@@ -52,11 +65,85 @@ impl Texts {
     }
 }
 
+/// Byte strings of one length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    width: usize,
+    bytes: Vec<u8>,
+}
+
+impl Fixed {
+    /// Bytes of each.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// One of them.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let start = index.checked_mul(self.width)?;
+        self.bytes.get(start..start.checked_add(self.width)?)
+    }
+
+    fn push(&mut self, value: &[u8]) -> Result<(), Cause> {
+        room(self.bytes.len(), value.len())?;
+        self.bytes.extend_from_slice(value);
+        Ok(())
+    }
+}
+
+fn room(taken: usize, more: usize) -> Result<(), Cause> {
+    match taken + more > TEXT_LIMIT {
+        true => Err(format!("more than {TEXT_LIMIT} bytes of values")),
+        false => Ok(()),
+    }
+}
+
 impl Values {
-    fn empty(kind: u64) -> Option<Values> {
-        match kind {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Values::Booleans(values) => values.len(),
+            Values::Small(values) => values.len(),
+            Values::Integers(values) => values.len(),
+            Values::Floats(values) => values.len(),
+            Values::Doubles(values) => values.len(),
+            Values::Texts(texts) => texts.ends.len(),
+            Values::Fixed(Fixed { width, bytes }) => bytes.len() / width,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the values of another file of the same field.
+    pub(super) fn append(&mut self, more: Values) -> Result<(), Cause> {
+        match (&mut *self, more) {
+            (Values::Booleans(to), Values::Booleans(more)) => to.extend(more),
+            (Values::Small(to), Values::Small(more)) => to.extend(more),
+            (Values::Integers(to), Values::Integers(more)) => to.extend(more),
+            (Values::Floats(to), Values::Floats(more)) => to.extend(more),
+            (Values::Doubles(to), Values::Doubles(more)) => to.extend(more),
+            (Values::Texts(to), Values::Texts(more)) => more.iter().try_for_each(|text| to.push(text))?,
+            (Values::Fixed(to), Values::Fixed(more)) if to.width == more.width => to.push(&more.bytes)?,
+            _ => return Err("its events hold values of different types".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn empty(column: &Column) -> Option<Values> {
+        match column.kind {
+            BOOLEAN => Some(Values::Booleans(Vec::new())),
+            INT32 => Some(Values::Small(Vec::new())),
             INT64 => Some(Values::Integers(Vec::new())),
+            FLOAT => Some(Values::Floats(Vec::new())),
+            DOUBLE => Some(Values::Doubles(Vec::new())),
             BYTE_ARRAY => Some(Values::Texts(Texts::default())),
+            FIXED_LEN_BYTE_ARRAY => {
+                let width = usize::try_from(column.width).ok().filter(|width| (1..=TEXT_LIMIT).contains(width))?;
+                Some(Values::Fixed(Fixed { width, bytes: Vec::new() }))
+            }
             _ => None,
         }
     }
@@ -64,12 +151,16 @@ impl Values {
     /// Appends the values of `dictionary` at `indexes`.
     fn look_up(&mut self, dictionary: &Values, indexes: &[u32]) -> Result<(), Cause> {
         for &index in indexes {
+            let at = index as usize;
             let missing = || format!("no value {index} in the dictionary");
             match (&mut *self, dictionary) {
-                (Values::Integers(to), Values::Integers(from)) => {
-                    to.push(*from.get(index as usize).ok_or_else(missing)?);
-                }
-                (Values::Texts(to), Values::Texts(from)) => to.push(from.get(index as usize).ok_or_else(missing)?)?,
+                (Values::Booleans(to), Values::Booleans(from)) => to.push(*from.get(at).ok_or_else(missing)?),
+                (Values::Small(to), Values::Small(from)) => to.push(*from.get(at).ok_or_else(missing)?),
+                (Values::Integers(to), Values::Integers(from)) => to.push(*from.get(at).ok_or_else(missing)?),
+                (Values::Floats(to), Values::Floats(from)) => to.push(*from.get(at).ok_or_else(missing)?),
+                (Values::Doubles(to), Values::Doubles(from)) => to.push(*from.get(at).ok_or_else(missing)?),
+                (Values::Texts(to), Values::Texts(from)) => to.push(from.get(at).ok_or_else(missing)?)?,
+                (Values::Fixed(to), Values::Fixed(from)) => to.push(from.get(at).ok_or_else(missing)?)?,
                 _ => return Err("the dictionary is of another type".to_owned()),
             }
         }
@@ -77,22 +168,54 @@ impl Values {
     }
 
     /// Appends `count` plain values, which must be all there is.
+    fn plain(&mut self, bytes: &[u8], count: usize) -> Result<(), Cause> {
+        match self {
+            Values::Booleans(values) => {
+                let (have, needed) = (bytes.len(), count.div_ceil(8));
+                if have != needed {
+                    return Err(format!("{count} truth values in {have} bytes"));
+                }
+                values.extend((0..count).map(|at| bytes[at / 8] >> (at % 8) & 1 == 1));
+            }
+            Values::Small(values) => values.extend(exact(bytes, count)?.iter().map(|value| i32::from_le_bytes(*value))),
+            Values::Integers(values) => {
+                values.extend(exact(bytes, count)?.iter().map(|value| i64::from_le_bytes(*value)));
+            }
+            Values::Floats(values) => {
+                values.extend(exact(bytes, count)?.iter().map(|value| f32::from_le_bytes(*value)));
+            }
+            Values::Doubles(values) => {
+                values.extend(exact(bytes, count)?.iter().map(|value| f64::from_le_bytes(*value)));
+            }
+            Values::Texts(texts) => return texts.plain(bytes, count),
+            Values::Fixed(values) => {
+                if count.checked_mul(values.width) != Some(bytes.len()) {
+                    return Err(format!("{count} values of {} bytes in {}", values.width, bytes.len()));
+                }
+                values.push(bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as values of `N` bytes, of which there must be `count`.
+fn exact<const N: usize>(bytes: &[u8], count: usize) -> Result<&[[u8; N]], Cause> {
+    let (values, rest) = bytes.as_chunks::<N>();
+    match values.len() == count && rest.is_empty() {
+        true => Ok(values),
+        false => Err(format!("{count} values of {N} bytes in {}", bytes.len())),
+    }
+}
+
+impl Texts {
     fn plain(&mut self, mut bytes: &[u8], count: usize) -> Result<(), Cause> {
         let cut = || "the values are cut".to_owned();
         for _ in 0..count {
-            match self {
-                Values::Integers(values) => {
-                    let (value, rest) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
-                    values.push(i64::from_le_bytes(*value));
-                    bytes = rest;
-                }
-                Values::Texts(texts) => {
-                    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
-                    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?;
-                    texts.push(text)?;
-                    bytes = rest;
-                }
-            }
+            let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
+            let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?;
+            self.push(text)?;
+            bytes = rest;
         }
         if bytes.is_empty() { Ok(()) } else { Err(format!("{} bytes follow the last value", bytes.len())) }
     }
@@ -108,8 +231,8 @@ pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, Bin
     if file.rows > VALUES_LIMIT {
         return Err(BinlogError::Unsupported { what: format!("{} rows in one file", file.rows) });
     }
-    let unread = || BinlogError::Unsupported { what: format!("Parquet type {} for keys or timestamps", column.kind) };
-    let mut values = Values::empty(column.kind).ok_or_else(unread)?;
+    let unread = || BinlogError::Unsupported { what: format!("values of Parquet type {}", column.kind) };
+    let mut values = Values::empty(column).ok_or_else(unread)?;
     let chunks = || file.row_groups.iter().filter_map(|group| group.chunks.get(index));
     bounded(file, chunks())?;
     for chunk in chunks() {
@@ -119,7 +242,7 @@ pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, Bin
             // Data pages hold no more values than there are rows; plain values of a dictionary end with its bytes.
             let count = usize::try_from(page.values).map_err(|_| page.damaged("too many values".to_owned()))?;
             if page.kind == PageKind::Dictionary {
-                let mut read = Values::empty(column.kind).ok_or_else(unread)?;
+                let mut read = Values::empty(column).ok_or_else(unread)?;
                 read.plain(&bytes, count).map_err(|cause| page.damaged(cause))?;
                 dictionary = Some(read);
             } else {
@@ -144,7 +267,7 @@ fn data(
             values.look_up(dictionary.ok_or_else(|| "the dictionary is missing".to_owned())?, &indexes)
         }),
         (DELTA_BINARY_PACKED, Values::Integers(values)) => deltas(bytes, count, values),
-        (other, _) => return Err(BinlogError::Unsupported { what: format!("Parquet encoding {other} for keys") }),
+        (other, _) => return Err(BinlogError::Unsupported { what: format!("Parquet encoding {other}") }),
     };
     read.map_err(|cause| page.damaged(cause))
 }
