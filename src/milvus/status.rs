@@ -56,6 +56,7 @@ answers!(
     GetImportStateResponse,
     ListImportTasksResponse,
     QueryResults,
+    MutationResult,
 );
 
 /// What a failed status means to a caller.
