@@ -7,7 +7,7 @@ mod fake_milvus;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fake_milvus::site::{BACKUPS, Site, Version, done, fill, pair, refused, same, schema};
-use milvus_backup_operator::engine::task::{Content, Flush, Load, Rename, Work};
+use milvus_backup_operator::engine::task::{Content, Flush, Load, Rename, RestorePath, Work};
 use milvus_backup_operator::manifest::backup_info::PartitionBackupInfo;
 use milvus_backup_operator::manifest::binlog::primary_keys;
 use milvus_backup_operator::manifest::layout::parse_log_path;
@@ -73,6 +73,33 @@ async fn a_server_gets_as_few_jobs_as_it_can_take(#[case] version: Version, #[ca
     // 2.6.5 and later take in one job. Before 2.4 there are no jobs for deletes.
     let made = (site.target.calls("jobs/import/create").await, site.target.calls("Import").await);
     assert_eq!(made, (rest, grpc));
+}
+
+#[rstest]
+#[case((2, 2, 9))]
+#[case((2, 5, 27))]
+#[tokio::test]
+async fn rows_are_not_inserted_where_nobody_has_seen_that_they_are_the_same(#[case] version: Version) {
+    let site = Site::filled(version).await;
+    done(&site.backup().await);
+    let mut task = site.restore_task();
+    task.restore_path = RestorePath::Insert;
+    let report = site.run(Work::Restore(Box::new(task)), 1).await;
+    refused(&report, "Rejected", "cannot be inserted on milvus");
+    assert!(site.target.world().await.collections.is_empty());
+}
+
+#[tokio::test]
+async fn rows_that_a_server_does_not_take_by_insert_are_imported() {
+    let site = Site::filled((2, 3, 5)).await;
+    let docs = site.source.rows("shop", "docs").await;
+    done(&site.backup().await);
+    let report = site.restore().await;
+    done(&report);
+    same(&site.target.rows("shop", "docs").await, &docs);
+    let paths = report.paths.unwrap();
+    assert_eq!((paths.imported, paths.inserted), (3, 0));
+    assert_eq!(paths.collections.len(), 2);
 }
 
 #[rstest]

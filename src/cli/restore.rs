@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::create::{old_filter, watched};
 use super::output::{self, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
+use crate::engine::task::RestorePath;
 use crate::exit;
 use crate::local::filter::{Filter, Renames};
 use crate::local::operations::{self, RestoreRequest};
@@ -56,6 +57,10 @@ pub struct RestoreArgs {
     /// Many segments for each import; always so.
     #[arg(long = "use_v2_restore", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     use_v2_restore: bool,
+    /// How rows get in: auto takes the faster way for each partition, import lets the server read binlogs, insert reads
+    /// them here and inserts rows (Milvus 2.3).
+    #[arg(long = "restore-path", value_enum, default_value_t)]
+    restore_path: Way,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -73,6 +78,25 @@ pub struct RestoreArgs {
     restore_index: Option<bool>,
     #[command(subcommand)]
     kind: Option<Kind>,
+}
+
+/// Values of `--restore-path`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Way {
+    #[default]
+    Auto,
+    Import,
+    Insert,
+}
+
+impl From<Way> for RestorePath {
+    fn from(way: Way) -> RestorePath {
+        match way {
+            Way::Auto => RestorePath::Auto,
+            Way::Import => RestorePath::Import,
+            Way::Insert => RestorePath::Insert,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,6 +150,7 @@ impl RestoreArgs {
             drop_exist_collection: self.drop_exist_collection,
             drop_exist_index: self.drop_exist_index,
             skip_create_collection: self.skip_create_collection,
+            restore_path: self.restore_path.into(),
             rbac: self.rbac,
             use_v2_restore: self.use_v2_restore,
             ..RestoreRequest::default()
@@ -191,6 +216,14 @@ mod tests {
         assert_eq!(read("-n b --rebuild_index=false").0.rebuild_index, Some(false));
         let (request, warnings) = read("-n b --restore_index");
         assert_eq!((request.rebuild_index, warnings.len()), (Some(true), 1));
+    }
+
+    #[test]
+    fn the_way_of_the_rows_may_be_asked_for_and_is_chosen_otherwise() {
+        assert_eq!(read("-n b").0.restore_path, RestorePath::Auto);
+        assert_eq!(read("-n b --restore-path insert").0.restore_path, RestorePath::Insert);
+        assert_eq!(read("-n b --restore-path=import").0.restore_path, RestorePath::Import);
+        assert!(parse("-n b --restore-path copy").is_err());
     }
 
     #[test]

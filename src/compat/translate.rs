@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::errors::OperationError;
 use super::wire::{self, CollectionFilter, DbCollections};
-use crate::engine::task::Rename;
+use crate::engine::task::{Rename, RestorePath};
 use crate::local::filter::{EmptyMeans, Filter, Renames, is_word};
 use crate::local::request::{
     CreateRequest, Format, PlanCollection, PlanDatabase, RestorePlan, RestoreRequest, SkipParams, Strategy,
@@ -126,6 +126,8 @@ pub fn restore(request: &wire::RestoreRequest, id: &str) -> Result<RestoreReques
         drop_exist_collection: request.drop_exist_collection,
         drop_exist_index: request.drop_exist_index,
         skip_create_collection: request.skip_create_collection,
+        // Not in the Go tool's body.
+        restore_path: RestorePath::Auto,
         rbac: request.rbac,
         use_v2_restore: request.use_v2_restore,
         max_shard_num: request.max_shard_num,
@@ -346,6 +348,7 @@ mod tests {
             drop_exist_collection: false,
             drop_exist_index: true,
             skip_create_collection: true,
+            restore_path: RestorePath::Auto,
             rbac: true,
             use_v2_restore: true,
             max_shard_num: 3,

@@ -10,8 +10,8 @@ use crate::{
     engine::secret::KeyMapping,
     engine::task::{
         AuthFiles, BackupTask, Content, DeleteTask, Flush, Indexes, Limits, Load, Mapping, MilvusTarget,
-        OnCollectionError, OnConflict, Pattern, ProbeTask, Rename, RestoreTask, Run, Selection, TASK_VERSION, Task,
-        TlsTarget, VerifyBackup, VerifyRestore, Work,
+        OnCollectionError, OnConflict, Pattern, ProbeTask, Rename, RestorePath, RestoreTask, Run, Selection,
+        TASK_VERSION, Task, TlsTarget, VerifyBackup, VerifyRestore, Work,
     },
 };
 
@@ -104,6 +104,7 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         preflight_only: spec.preflight_only,
         cleanup_on_failure: spec.cleanup_on_failure,
         last_attempt,
+        restore_path: RestorePath::Auto,
         rbac: spec.content.rbac,
         keys: KeyMapping::default(),
         cut_to_recovery_point: false,

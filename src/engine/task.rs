@@ -436,6 +436,24 @@ pub enum Indexes {
     Skip,
 }
 
+/// How rows get into the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestorePath {
+    /// For each partition what is faster: small ones are inserted where an insert brings the same rows.
+    #[default]
+    Auto,
+    /// The server imports binlogs.
+    Import,
+    /// Rows are read from the binlogs and inserted; what cannot be inserted is refused before anything is created.
+    Insert,
+}
+
+impl RestorePath {
+    fn is_default(&self) -> bool {
+        *self == RestorePath::default()
+    }
+}
+
 /// New names for restored collections, and what is made otherwise than recorded under them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -545,6 +563,9 @@ pub struct RestoreTask {
     /// Proof.
     #[serde(default)]
     pub verify: VerifyRestore,
+    /// How rows get in.
+    #[serde(default, skip_serializing_if = "RestorePath::is_default")]
+    pub restore_path: RestorePath,
     /// Also bring back recorded users, roles and grants that the target does not have.
     #[serde(default)]
     pub rbac: bool,
@@ -693,6 +714,30 @@ pub struct PlanSummary {
     pub mappings: Vec<Rename>,
 }
 
+/// How the rows of a restore got in: by import of binlogs, or inserted one by one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Paths {
+    /// Partitions imported.
+    pub imported: u64,
+    /// Partitions inserted.
+    pub inserted: u64,
+    /// By collection; bounded.
+    pub collections: Vec<CollectionPaths>,
+}
+
+/// How the partitions of a collection got in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CollectionPaths {
+    /// `database.collection` in the target.
+    pub name: String,
+    /// Partitions imported.
+    pub imported: u64,
+    /// Partitions inserted.
+    pub inserted: u64,
+}
+
 /// The outcome of an attempt: the termination message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -725,6 +770,9 @@ pub struct Report {
     pub plan: Option<PlanSummary>,
     /// Restore: the counts.
     pub row_counts: Option<RowCounts>,
+    /// Restore: how rows got in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Paths>,
     /// Restore: collections this run created.
     pub created_collections: u64,
     /// Probe: whether a conditional write is honoured.

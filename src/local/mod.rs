@@ -127,6 +127,9 @@ fn report_text(report: &Report) -> anyhow::Result<String> {
         if text.len() <= REPORT_LIMIT {
             return Ok(text);
         }
+        if report.paths.as_mut().is_some_and(|paths| paths.collections.pop().is_some()) {
+            continue;
+        }
         let counts = report.row_counts.as_mut().map(|counts| &mut counts.mismatched);
         let mappings = report.plan.as_mut().map(|plan| &mut plan.mappings);
         let shorter = match (mappings, counts) {
@@ -151,7 +154,7 @@ pub fn print(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::task::{PlanSummary, Rename, RowCounts};
+    use crate::engine::task::{CollectionPaths, Paths, PlanSummary, Rename, RowCounts};
 
     #[test]
     fn a_report_always_fits_the_termination_message() {
@@ -167,12 +170,17 @@ mod tests {
                 ..PlanSummary::default()
             }),
             row_counts: Some(RowCounts { mismatched: (0..20).map(long).collect(), ..RowCounts::default() }),
+            paths: Some(Paths {
+                inserted: 80,
+                collections: (0..20).map(|i| CollectionPaths { name: long(i), ..CollectionPaths::default() }).collect(),
+                ..Paths::default()
+            }),
             ..Report::default()
         };
         let text = report_text(&report).unwrap();
         assert!(text.len() <= REPORT_LIMIT);
         let back: Report = serde_json::from_str(&text).unwrap();
-        assert_eq!((back.failed_total, back.plan.unwrap().create), (100, 20));
+        assert_eq!((back.failed_total, back.plan.unwrap().create, back.paths.unwrap().inserted), (100, 20, 80));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::filter::{Filter, Renames};
 use crate::engine::secret::KeyMapping;
+use crate::engine::task::RestorePath;
 pub use crate::engine::task::SkipParams;
 
 /// How the moment of consistency is made.
@@ -134,6 +135,8 @@ pub struct RestoreRequest {
     pub drop_exist_index: bool,
     /// Rows go into collections that exist already.
     pub skip_create_collection: bool,
+    /// How rows get into the target.
+    pub restore_path: RestorePath,
     /// With users, roles and grants.
     pub rbac: bool,
     /// Many segments for each import; the engine does so anyway.

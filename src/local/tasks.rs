@@ -135,6 +135,7 @@ pub fn restore(
         },
         load: if request.meta_only { Load::None } else { Load::Original },
         verify: VerifyRestore::RowCounts,
+        restore_path: request.restore_path,
         rbac: request.rbac,
         keys: request.ezk_mapping.clone(),
         cut_to_recovery_point: request.truncate_binlog_by_ts,

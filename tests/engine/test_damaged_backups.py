@@ -247,10 +247,11 @@ def test_a_damaged_object_is_named_and_nothing_is_touched(copy, refused, damage,
     assert any(path in done.message for path in named), done.message
 
 
-def test_an_artifact_as_the_go_tool_writes_it_is_restored(program, copies, lines):
+@pytest.mark.parametrize("path", ["Import", "Insert"])
+def test_an_artifact_as_the_go_tool_writes_it_is_restored(program, copies, lines, path):
     """The other side of the tests above: without `operator/` and without damage all of it comes back."""
     try:
-        done = program.run_task("restore", artifact=copies[WITHOUT].name, mapping={"suffix": "_go"}).expect(OK)
+        done = program.run_task("restore", artifact=copies[WITHOUT].name, mapping={"suffix": "_go"}, restorePath=path).expect(OK)
         assert done.report["rowCounts"]["actual"] == sum(image.count for image in lines.values())
         for full, have in samples.images("faults.lines_go", "faults.words_go").items():
             assert samples.differences(lines[full.removesuffix("_go")], have, "aliases") == []

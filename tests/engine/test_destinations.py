@@ -48,10 +48,11 @@ def compare(lines) -> None:
         assert samples.differences(lines[full.removesuffix("_far")], have, "aliases") == []
 
 
-def test_a_backup_in_another_bucket_of_the_same_server_is_copied_there_and_back(program, s3, bucket, lines, restored, elsewhere):
+@pytest.mark.parametrize("path", ["Import", "Insert"])
+def test_a_backup_in_another_bucket_of_the_same_server_is_copied_there_and_back(program, s3, bucket, lines, restored, elsewhere, path):
     backups = s3.keys(bucket, "backup/")
     destination = program.store(elsewhere, "deep/er")
-    backup, _ = check(program, s3, bucket, lines, destination)
+    backup, _ = check(program, s3, bucket, lines, destination, restorePath=path)
     assert s3.keys(bucket, "backup/") == backups
     held = s3.objects(elsewhere, "deep/er/far/binlogs/")
     assert sum(size for size, _ in held.values()) == backup.report["summary"]["sizeBytes"] > 0
@@ -59,7 +60,7 @@ def test_a_backup_in_another_bucket_of_the_same_server_is_copied_there_and_back(
 
 def test_a_backup_on_another_server_is_streamed_there_and_back(program, s3, other_s3, bucket, lines, restored):
     other_s3.make("backups")
-    check(program, s3, bucket, lines, program.store("backups", "milvus", other_s3))
+    check(program, s3, bucket, lines, program.store("backups", "milvus", other_s3), restorePath="Import")
     assert not s3.keys(bucket, "milvus/"), "a copy in Milvus' own bucket"
 
 
@@ -67,7 +68,7 @@ def test_staged_copies_of_a_killed_restore_are_used_and_removed_by_the_next_atte
     program, s3, bucket, base, lines, restored, elsewhere, proxy
 ):
     moved(s3, bucket, base, elsewhere)
-    task = {"artifact": base, "mapping": {"suffix": "_far"}, "endpoint": proxy.url, "uid": "staged-and-killed"}
+    task = {"artifact": base, "mapping": {"suffix": "_far"}, "endpoint": proxy.url, "uid": "staged-and-killed", "restorePath": "Import"}
     source = program.store(elsewhere, "kept", endpoint=proxy.url)
     copies = Trigger(lambda r: r.kind == "copy" and r.key.startswith(STAGING), lambda r: run.kill(), nth=10)
     proxy.after = copies
@@ -95,7 +96,7 @@ def test_what_a_restore_made_is_removed_when_it_fails_for_good(program, s3, buck
     before = samples.everything()
     source = program.store(elsewhere, "kept", endpoint=proxy.url)
     mapping = {"databases": [{"from": "faults", "to": "stolen"}]}
-    done = program.run_task("restore", artifact=base, source=source, endpoint=proxy.url, mapping=mapping)
+    done = program.run_task("restore", artifact=base, source=source, endpoint=proxy.url, mapping=mapping, restorePath="Import")
     done.expect(DATA)
     assert done.reason == "RowCountMismatch"
     assert s3.keys(bucket, STAGING) == []

@@ -62,15 +62,16 @@ def nothing_restored():
     samples.drop("faults", "lines_random", "words_random")
 
 
-def test_a_restore_killed_at_random_points_brings_each_row_once(program, milvus, s3, bucket, base, lines, nothing_restored, capsys):
+@pytest.mark.parametrize("path", ["Import", "Insert"])
+def test_a_restore_killed_at_random_points_brings_each_row_once(program, milvus, s3, bucket, base, lines, nothing_restored, capsys, path):
     chance = random.Random(SEED)
-    task = {"artifact": base, "selection": include("faults.lines", "faults.words"), "mapping": {"suffix": "_random"}}
-    took = program.run_task("restore", uid="unkilled_restore", **task).expect(OK).seconds
+    task = {"artifact": base, "selection": include("faults.lines", "faults.words"), "mapping": {"suffix": "_random"}, "restorePath": path}
+    took = program.run_task("restore", uid=f"unkilled_{path}", **task).expect(OK).seconds
     with capsys.disabled():
-        print(f"\nseed {SEED}, a restore that nobody kills takes {took:.1f} s")
+        print(f"\nseed {SEED}, a restore by {path} that nobody kills takes {took:.1f} s")
     for chain in range(POINTS // CHAIN):
         samples.drop("faults", "lines_random", "words_random")
-        uid, said = f"random_restore_{chain}", f"seed {SEED}, chain {chain}"
+        uid, said = f"random_{path}_{chain}", f"seed {SEED}, {path}, chain {chain}"
         for attempt in range(1, CHAIN + 1):
             run = program.start("restore", uid=uid, attempt=attempt, **task)
             seconds = chance.random() * took

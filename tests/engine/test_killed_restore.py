@@ -66,6 +66,7 @@ def test_a_restore_killed_at_every_step_brings_each_row_once(program, milvus, ba
         "artifact": base,
         "selection": include("faults.lines"),
         "mapping": {"suffix": "_killed"},
+        "restorePath": "Import",
         "uid": uid,
         "endpoint": proxy.url,
     }
@@ -98,6 +99,7 @@ def test_sigterm_ends_a_restore_with_40_and_the_next_attempt_completes_it(progra
         "artifact": base,
         "selection": include("faults.words"),
         "mapping": {"suffix": "_killed"},
+        "restorePath": "Import",
         "uid": uid,
         "endpoint": proxy.url,
     }
@@ -114,7 +116,7 @@ def test_sigterm_ends_a_restore_with_40_and_the_next_attempt_completes_it(progra
 def test_an_older_attempt_that_wakes_up_imports_nothing(program, base, lines, restored, proxy):
     """It sleeps just before it writes down that it is going to import; a newer attempt does all of it meanwhile."""
     uid = "woken_restore"
-    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": uid}
+    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": uid, "restorePath": "Import"}
     asleep, release = threading.Event(), threading.Event()
 
     def sleep(request):
@@ -140,7 +142,7 @@ def test_an_older_attempt_that_wakes_up_imports_nothing(program, base, lines, re
 
 def test_a_finished_restore_that_is_run_again_changes_nothing(program, base, lines, restored):
     """Its Job was lost before it could report: the next attempt finds all done."""
-    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": "finished"}
+    task = {"artifact": base, "selection": include("faults.words"), "mapping": {"suffix": "_killed"}, "uid": "finished", "restorePath": "Import"}
     program.run_task("restore", **task).expect(OK)
     before = samples.identity("faults", "words_killed")
     done = program.run_task("restore", attempt=2, **task).expect(OK)
@@ -155,8 +157,10 @@ def test_objects_that_are_no_part_of_the_backup_are_not_imported(program, s3, bu
         parts = key.split("/")
         parts[-4] = parts[-3] = "4711"  # a copy of a whole segment under another id, in its partition
         s3.copy(bucket, key, "/".join(parts))
-    task = {"artifact": "with_strays", "mapping": {"suffix": "_killed"}}
-    program.run_task("restore", **task).expect(OK)
-    compare(lines, "_killed", "lines", "words")
+    for path in ("Import", "Insert"):
+        samples.drop("faults", "lines_killed", "words_killed")
+        task = {"artifact": "with_strays", "mapping": {"suffix": "_killed"}, "restorePath": path}
+        program.run_task("restore", **task).expect(OK)
+        compare(lines, "_killed", "lines", "words")
 
 

@@ -56,12 +56,13 @@ def restored():
     samples.drop("faults", "lines_again", "words_again")
 
 
-def test_a_restore_outlives_a_restart_of_milvus_at_its_imports(program, milvus, base, lines, restored, proxy):
-    """The server forgets, or gives up, what it was importing; its rows must be there once all the same."""
-    uid = "restarted"
+@pytest.mark.parametrize("path, moment", [("Import", "Started"), ("Insert", "Inserting"), ("Insert", "Inserted")])
+def test_a_restore_outlives_a_restart_of_milvus_at_its_rows(program, milvus, base, lines, restored, proxy, path, moment):
+    """The server forgets, or gives up, what it was importing or taking; its rows must be there once all the same."""
+    uid = f"restarted_{moment}"
     restart = Restart(milvus)
-    proxy.after = Trigger(ledger(uid, "Started"), restart)
-    task = {"artifact": base, "uid": uid, "mapping": {"suffix": "_again"}, "endpoint": proxy.url}
+    proxy.after = Trigger(ledger(uid, moment), restart)
+    task = {"artifact": base, "uid": uid, "mapping": {"suffix": "_again"}, "endpoint": proxy.url, "restorePath": path}
     task["selection"] = include("faults.lines", "faults.words")
     done = complete(program, "restore", **task)
     restart.join()

@@ -7,8 +7,8 @@ use milvus_backup_operator::engine::progress::Counters;
 use milvus_backup_operator::engine::secret::KeyMapping;
 use milvus_backup_operator::engine::task::{
     BackupTask, Content, Credentials, Flush, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
-    OnConflict, Report, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup, VerifyRestore,
-    Work,
+    OnConflict, Report, RestorePath, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup,
+    VerifyRestore, Work,
 };
 use milvus_backup_operator::milvus::proto::common::KeyValuePair;
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
@@ -147,6 +147,7 @@ impl Site {
             indexes: Indexes::Rebuild,
             load: Load::Original,
             verify: VerifyRestore::RowCounts,
+            restore_path: RestorePath::Auto,
             rbac: false,
             keys: KeyMapping::default(),
             cut_to_recovery_point: false,

@@ -102,6 +102,9 @@ pub async fn carry(
             return Ok(Ended::Rows(u64::try_from(rows).unwrap_or_default()));
         }
         Some(Job::Started { task }) => task,
+        Some(Job::Inserting | Job::Inserted { .. }) => {
+            return Ok(Ended::Failed("an earlier attempt inserted its rows".to_owned()));
+        }
         Some(Job::Intended) => match find(milvus, ledger, request, counters).await? {
             Sought::Found(task) => task,
             Sought::Absent => match start(milvus, ledger, request, counters).await? {

@@ -1,4 +1,5 @@
-//! The import jobs of a collection: asked for together, judged by what they say they imported, started over when lost.
+//! The rows of a collection: inserted or imported, judged by what the server says it took, started over when lost. Import jobs
+//! are asked for together.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,8 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::stream::{self, StreamExt};
 
 use super::import::{self, Ended, Request};
+use super::insert::Again;
+use super::pace::Way;
 use super::plan::{self, Action, BatchKind, Item, Route};
 use super::rows::{self, Expected};
+use super::ways::Chosen;
 use super::{Restore, create, staging};
 use crate::engine::error::EngineError;
 use crate::engine::task::VerifyRestore;
@@ -19,6 +23,17 @@ const JOBS: usize = 4;
 const LATER_JOBS: usize = 32;
 /// How often a collection of ours is dropped and started over when the server lost its imports.
 const RESTARTS: u32 = 3;
+
+/// What a collection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brought {
+    /// Rows by what the server says.
+    pub rows: u64,
+    /// Partitions inserted.
+    pub inserted: u64,
+    /// Partitions imported.
+    pub imported: u64,
+}
 
 impl Restore<'_> {
     /// The recovery point of a collection, where rows beyond it are to be left out.
@@ -32,31 +47,74 @@ impl Restore<'_> {
         self.cut(item).map(|cut| if exact { cut } else { cut | ((1 << 18) - 1) })
     }
 
-    /// All import jobs; answers the rows the collection has then by what the server says, or why it gave a job up.
-    pub(super) async fn import(
+    /// Brings all rows in; answers how many the collection has then by what the server says, or why it is to be made anew.
+    pub(super) async fn bring(
         &self,
         item: &Item<'_>,
         expected: &Expected,
-    ) -> Result<Result<u64, String>, EngineError> {
+    ) -> Result<Result<Brought, Again>, EngineError> {
         if let Some(reason) = self.planned_otherwise(item).await {
-            return Ok(Err(reason));
+            return Ok(Err(Again::Lost(reason)));
         }
-        if self.origin.staged && !item.batches.is_empty() {
+        if self.insert_begun(item).await {
+            return Ok(Err(Again::Unfinished("an earlier attempt was stopped while it inserted rows".to_owned())));
+        }
+        let ways = self.ways(item).await;
+        let (inserts, imports): (Vec<_>, Vec<_>) = ways.iter().partition(|one| one.way == Way::Insert);
+        let deletes = |kind| item.batches.iter().filter(move |batch| batch.kind == kind);
+        let read =
+            || imports.iter().map(|one| one.batch).chain(item.batches.iter().filter(|b| b.kind != BatchKind::Rows));
+        if self.origin.staged && read().next().is_some() {
             let prefix = self.origin.prefix.clone();
             self.ledger.change(|record| record.staging = Some(prefix)).await?;
-            staging::stage(self.artifact, self.origin, item, &self.copier, self.ledger).await?;
+            staging::stage(self.artifact, self.origin, read(), &self.copier, self.ledger).await?;
         }
-        let mut total = 0;
-        for kind in [BatchKind::Rows, BatchKind::Deletes, BatchKind::DeletesOfAll] {
-            match self.import_kind(item, expected, kind).await? {
-                Err(reason) => return Ok(Err(reason)),
-                Ok(rows) if kind == BatchKind::Rows => total += rows,
-                Ok(_) => {}
+        // Inserts use the time in which imports wait for each other.
+        let given_up = AtomicBool::new(false);
+        let inserted = async {
+            let inserted = self.insert(item, expected, &inserts).await;
+            if !matches!(inserted, Ok(Ok(_))) {
+                given_up.store(true, Ordering::Relaxed);
             }
+            inserted
+        };
+        let imported = self.import_rows(item, expected, &imports, &given_up);
+        let (inserted, imported) = futures::future::join(inserted, imported).await;
+        let (inserted, imported) = match (inserted?, imported?) {
+            (Ok(inserted), Ok(imported)) => (inserted, imported),
+            // Why the inserts ended is what the imports were given up for, if they were.
+            (Err(again), _) | (_, Err(again)) => return Ok(Err(again)),
+        };
+        let mut rows = inserted + imported;
+        // Deletes of rows that were inserted are not there any more, and do no harm.
+        for kind in [BatchKind::Deletes, BatchKind::DeletesOfAll] {
+            let batches: Vec<&plan::Batch> = deletes(kind).collect();
+            if batches.is_empty() {
+                continue;
+            }
+            if let Err(again) = self.import_kind(item, expected, &batches, &given_up).await? {
+                return Ok(Err(again));
+            }
+            // The deletes are all in, as their jobs have told: what they leave is known from the files.
+            rows = *expected.live.end();
         }
-        let deletes = item.batches.iter().any(|batch| batch.kind != BatchKind::Rows);
-        // The deletes are all in, as their jobs have told: what they leave is known from the files.
-        Ok(Ok(if deletes { *expected.live.end() } else { total }))
+        let partitions = |chosen: &[&Chosen<'_>]| {
+            chosen.iter().map(|one| one.batch.partition.as_str()).collect::<HashSet<_>>().len() as u64
+        };
+        Ok(Ok(Brought { rows, inserted: partitions(&inserts), imported: partitions(&imports) }))
+    }
+
+    async fn import_rows(
+        &self,
+        item: &Item<'_>,
+        expected: &Expected,
+        chosen: &[&Chosen<'_>],
+        given_up: &AtomicBool,
+    ) -> Result<Result<u64, Again>, EngineError> {
+        let batches: Vec<&plan::Batch> = chosen.iter().map(|one| one.batch).collect();
+        let imported = self.import_kind(item, expected, &batches, given_up).await;
+        self.pace(|pace| chosen.iter().for_each(|one| pace.ended(Way::Import, one.planned)));
+        imported
     }
 
     /// Jobs of one kind at once; answers what the server says it imported, or why it gave one up.
@@ -64,34 +122,33 @@ impl Restore<'_> {
         &self,
         item: &Item<'_>,
         expected: &Expected,
-        kind: BatchKind,
-    ) -> Result<Result<u64, String>, EngineError> {
+        batches: &[&plan::Batch],
+        given_up: &AtomicBool,
+    ) -> Result<Result<u64, Again>, EngineError> {
         let at_once = if self.route == Route::Partitions { JOBS } else { LATER_JOBS };
-        let given_up = &AtomicBool::new(false);
-        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> =
-            stream::iter(item.batches.iter().filter(|batch| batch.kind == kind))
-                .map(|batch| async move {
-                    let ended = self.job(item, batch, given_up).await;
-                    if !matches!(ended, Ok(Ended::Rows(_))) {
-                        given_up.store(true, Ordering::Relaxed);
-                    }
-                    Ok((batch, ended?))
-                })
-                .buffer_unordered(at_once)
-                .collect()
-                .await;
+        let jobs: Vec<Result<(&plan::Batch, Ended), EngineError>> = stream::iter(batches)
+            .map(|batch| async move {
+                let ended = self.job(item, batch, given_up).await;
+                if !matches!(ended, Ok(Ended::Rows(_))) {
+                    given_up.store(true, Ordering::Relaxed);
+                }
+                Ok((*batch, ended?))
+            })
+            .buffer_unordered(at_once)
+            .collect()
+            .await;
         let mut total = 0;
         let mut lost = None;
         for job in jobs {
             match job? {
                 // The first is the one that the others were given up for.
-                (_, Ended::Failed(reason)) => lost = lost.or(Some(reason)),
+                (_, Ended::Failed(reason)) => lost = lost.or(Some(Again::Lost(reason))),
                 (batch, Ended::Rows(rows)) => {
                     let wanted = expected.of(&batch.segments);
-                    if !wanted.contains(&rows) && self.answers_count(kind) {
+                    if !wanted.contains(&rows) && self.answers_count(batch.kind) {
                         return Err(EngineError::RowCountMismatch(format!(
                             "{rows} {} were imported into {} of {}, the backup has {}",
-                            if kind == BatchKind::Rows { "rows" } else { "deletes" },
+                            if batch.kind == BatchKind::Rows { "rows" } else { "deletes" },
                             match batch.partition.as_str() {
                                 "" => "all partitions".to_owned(),
                                 partition => format!("partition {partition}"),
@@ -122,7 +179,7 @@ impl Restore<'_> {
         Some(format!("an earlier attempt began to import {} in another way", strange.directory))
     }
 
-    fn identity(&self, batch: &plan::Batch) -> String {
+    pub(super) fn identity(&self, batch: &plan::Batch) -> String {
         format!("{}{}", self.origin.prefix, batch.identity())
     }
 
@@ -151,7 +208,18 @@ impl Restore<'_> {
             objects: batch.objects,
             given_up,
         };
-        import::carry(self.milvus, self.ledger, &request, self.counters).await
+        let known = self
+            .ledger
+            .entry(&item.target)
+            .await
+            .is_some_and(|entry| entry.imports.iter().any(|import| import.directory == request.identity));
+        let asked = self.began.elapsed();
+        let ended = import::carry(self.milvus, self.ledger, &request, self.counters).await?;
+        if !known && matches!(ended, Ended::Rows(_)) {
+            let now = self.began.elapsed();
+            self.pace(|pace| pace.imported(batch.bytes, asked, now));
+        }
+        Ok(ended)
     }
 
     /// Options of a job (milvus-backup.md 4.7, milvus-newer.md 2).
@@ -171,8 +239,11 @@ impl Restore<'_> {
         options
     }
 
-    /// The server lost an import (it restarted, or gave up): its rows may be half there, so the collection is made anew.
-    pub(super) async fn start_over(&self, item: &Item<'_>, reason: &str) -> Result<(), EngineError> {
+    /// What there is of the collection may be half of it (the server lost an import, an insert was broken off), so it is made
+    /// anew.
+    pub(super) async fn start_over(&self, item: &Item<'_>, again: &Again) -> Result<(), EngineError> {
+        let (Again::Lost(reason) | Again::Unfinished(reason)) = again;
+        let counts = matches!(again, Again::Lost(_));
         if item.action == Action::Append {
             return Err(EngineError::Rejected(format!(
                 "milvus could not import into {}, which was there before and is not made anew, so that a part of the rows may be \
@@ -181,16 +252,16 @@ impl Restore<'_> {
             )));
         }
         let restarts = self.ledger.entry(&item.target).await.map_or(0, |entry| entry.restarts);
-        if restarts >= RESTARTS {
-            return Err(EngineError::Rejected(format!("milvus could not import into {}: {reason}", item.target)));
+        if counts && restarts >= RESTARTS {
+            return Err(EngineError::Rejected(format!("milvus could not take the rows of {}: {reason}", item.target)));
         }
-        tracing::warn!(collection = %item.target, reason, "import lost, starting the collection over");
+        tracing::warn!(collection = %item.target, reason, "starting the collection over");
         create::drop(self.milvus, &item.target).await?;
         self.ledger
             .change(|record| {
                 let entry = record.entry_mut(&item.target);
                 entry.make_anew();
-                entry.restarts += 1;
+                entry.restarts += u32::from(counts);
             })
             .await
     }

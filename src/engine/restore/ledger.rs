@@ -49,6 +49,20 @@ pub enum Job {
         /// Rows the server says it imported.
         rows: i64,
     },
+    /// No job: its rows are being inserted by us. Whoever finds this state cannot know which of them are in.
+    Inserting,
+    /// Inserted to the last row; perhaps not sealed as long as the collection has not come to [`Step::Imported`].
+    Inserted {
+        /// Rows the server says it took.
+        rows: i64,
+    },
+}
+
+impl Job {
+    /// Whether the rows come by insert.
+    pub fn is_insert(self) -> bool {
+        matches!(self, Job::Inserting | Job::Inserted { .. })
+    }
 }
 
 /// One import job.
@@ -93,7 +107,7 @@ impl Entry {
     pub fn job_ids(&self) -> Vec<i64> {
         let started = self.imports.iter().filter_map(|import| match import.job {
             Job::Started { task } => Some(task),
-            Job::Intended | Job::Done { .. } => None,
+            Job::Intended | Job::Done { .. } | Job::Inserting | Job::Inserted { .. } => None,
         });
         started.chain(self.abandoned.iter().copied()).collect()
     }
@@ -228,11 +242,21 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// The store's.
     pub async fn job(&self, name: &Name, directory: &str, job: Job) -> Result<(), EngineError> {
+        self.jobs(name, vec![Import { directory: directory.to_owned(), job }]).await
+    }
+
+    /// Sets the states of several imports of a collection in one write.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn jobs(&self, name: &Name, jobs: Vec<Import>) -> Result<(), EngineError> {
         self.change(|record| {
             let entry = record.entry_mut(name);
-            match entry.imports.iter_mut().find(|import| import.directory == directory) {
-                Some(import) => import.job = job,
-                None => entry.imports.push(Import { directory: directory.to_owned(), job }),
+            for new in jobs {
+                match entry.imports.iter_mut().find(|import| import.directory == new.directory) {
+                    Some(import) => *import = new,
+                    None => entry.imports.push(new),
+                }
             }
         })
         .await

@@ -1,30 +1,38 @@
-//! Restore: read, prove, plan, create, import, index, load, count.
+//! Restore: read, prove, plan, create, import or insert, index, load, count.
 //!
 //! Nothing is created before every object of the backup is proven and every name is free. Each step that cannot be
 //! repeated is in the ledger before it is taken. A collection is done when its rows are counted.
 
 mod adjust;
 mod append;
+mod columns;
 mod create;
 mod databases;
 mod finish;
 mod fit;
 mod import;
+mod insert;
 mod jobs;
 mod ledger;
 mod mapping;
+mod pace;
 mod plan;
 mod rows;
 mod sealed;
 mod staging;
+mod ways;
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use self::jobs::Brought;
 use self::ledger::{Ledger, Step};
+use self::pace::Pace;
 use self::plan::{Action, Item, Route};
 use self::rows::Expected;
 use super::artifact::{Artifact, Contents};
@@ -35,21 +43,24 @@ use super::progress::Counters;
 use super::proof::{self, Compared};
 use super::select::{Name, select};
 use super::task::{
-    Content, OnConflict, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION, VerifyRestore,
+    CollectionPaths, Content, OnConflict, Paths, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION,
+    VerifyRestore,
 };
 use super::{access, connect, copy, preflight};
 use crate::exit::Class;
 use crate::manifest::CollectionBackupInfo;
 use crate::milvus::{Gate, Milvus};
 
-/// Collections restored at once: enough to keep a server busy with imports while others are indexed or loaded ...
-const COLLECTIONS: usize = 4;
+/// Collections restored at once: enough to keep a server busy with imports while others are created, indexed or loaded ...
+const COLLECTIONS: usize = 8;
 /// ... and more where jobs wait for sorting most of their time.
 const LATER_COLLECTIONS: usize = 16;
 /// Segments read at once to know their rows, over all collections. Each holds its keys and timestamps in memory.
 const READERS: usize = 4;
 /// Collections of the target that are asked for flushed rows, to prove the settings of its bucket by them.
 const LOOKED_AT: usize = 50;
+/// Collections whose paths are in the report.
+const PATHS_SHOWN: usize = 20;
 /// A server that is there answers sooner; one that took longer was just starting.
 const CONNECTS: Duration = Duration::from_secs(2);
 
@@ -63,7 +74,17 @@ struct Restore<'a> {
     ledger: &'a Ledger<'a>,
     copier: copy::Copier<'a>,
     route: Route,
-    readers: tokio::sync::Semaphore,
+    readers: Semaphore,
+    /// Bounds what inserts hold in memory, in KiB, ...
+    held: Semaphore,
+    /// ... and the requests in flight.
+    requests: Semaphore,
+    /// When this attempt began.
+    began: Instant,
+    /// What imports and inserts have taken so far.
+    pace: std::sync::Mutex<Pace>,
+    /// Batches that turned out to be no matter for an insert, by their names in the ledger.
+    refused: std::sync::Mutex<BTreeSet<String>>,
     /// Users and the like that could not be restored, and properties of databases.
     warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -73,6 +94,7 @@ struct Restore<'a> {
 struct Outcome {
     expected: u64,
     actual: u64,
+    brought: Option<Brought>,
     warnings: Vec<String>,
 }
 
@@ -88,7 +110,7 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
     if let Some(live) = preflight::live_config(task.target.live_config.as_deref()).await {
         preflight::config_drift(&live, &task.target.store)?;
     }
-    let asked = tokio::time::Instant::now();
+    let asked = Instant::now();
     let milvus = super::restarts(|| connect::milvus(&task.target)).await?;
     if asked.elapsed() > CONNECTS {
         milvus.note_away();
@@ -109,7 +131,12 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
         ledger: &ledger,
         copier: copy::Copier::new(&task.limits, counters),
         route,
-        readers: tokio::sync::Semaphore::new(READERS),
+        readers: Semaphore::new(READERS),
+        held: Semaphore::new(insert::HELD_KIB as usize),
+        requests: Semaphore::new(insert::REQUESTS),
+        began: Instant::now(),
+        pace: std::sync::Mutex::default(),
+        refused: std::sync::Mutex::default(),
         warnings: std::sync::Mutex::default(),
     };
     let logs = Inventory::of(&contents.info.collection_backups);
@@ -218,7 +245,11 @@ impl Restore<'_> {
                 Content::SchemaOnly => Vec::new(),
             };
             let info = adjust::adjusted(info, &target, &self.task.mapping);
-            items.push(Item { source, target, action, info, batches, key });
+            let item = Item { source, target, action, info, batches, key };
+            if action != Action::Skip && self.task.content == Content::Full {
+                self.may_insert(&item)?;
+            }
+            items.push(item);
         }
         let sum = |count: fn(&plan::Batch) -> u64| {
             items.iter().filter(|item| item.action != Action::Skip).flat_map(|item| &item.batches).map(count).sum()
@@ -334,14 +365,14 @@ impl Restore<'_> {
         };
         loop {
             self.prepare(item).await?;
-            let imported = match self.import(item, &expected).await? {
-                Ok(rows) => rows,
-                Err(reason) => {
-                    self.start_over(item, &reason).await?;
+            let brought = match self.bring(item, &expected).await? {
+                Ok(brought) => brought,
+                Err(again) => {
+                    self.start_over(item, &again).await?;
                     continue;
                 }
             };
-            let outcome = self.finish(item, &expected, imported).await?;
+            let outcome = self.finish(item, &expected, brought).await?;
             self.ledger.step(&item.target, Step::Done).await?;
             self.counters.collections(1);
             return Ok(outcome);
@@ -379,19 +410,19 @@ impl Restore<'_> {
         Ok(())
     }
 
-    async fn finish(&self, item: &Item<'_>, expected: &Expected, imported: u64) -> Result<Outcome, EngineError> {
+    async fn finish(&self, item: &Item<'_>, expected: &Expected, brought: Brought) -> Result<Outcome, EngineError> {
         self.ledger.step(&item.target, Step::Imported).await?;
         finish::indexes(self.milvus, item, self.task.indexes).await?;
         let warnings = finish::aliases(self.milvus, item).await?;
         let whole = finish::load(self.milvus, item, self.task).await?;
         let wanted = &expected.live;
         if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
-            return Ok(Outcome { expected: *wanted.end(), actual: imported, warnings });
+            return Ok(Outcome { expected: *wanted.end(), actual: brought.rows, brought: Some(brought), warnings });
         }
         // What else is in a collection that was there before is not known: what its jobs told is the proof.
         let actual = match whole && item.action != Action::Append {
             true => finish::count(self.milvus, item, wanted).await?,
-            false => imported,
+            false => brought.rows,
         };
         if !wanted.contains(&actual) {
             return Err(EngineError::RowCountMismatch(format!(
@@ -402,7 +433,7 @@ impl Restore<'_> {
         }
         // Within a range, what was counted is what is known.
         let expected = if wanted.start() == wanted.end() { *wanted.end() } else { actual };
-        Ok(Outcome { expected, actual, warnings })
+        Ok(Outcome { expected, actual, brought: Some(brought), warnings })
     }
 
     /// After a failure that no attempt will cure: takes away what this run left half-done. Finished collections stay, they
@@ -462,13 +493,21 @@ impl Restore<'_> {
         if !skipped.is_empty() {
             warnings.push(format!("left as they were, because they exist: {}", named(&skipped, 10)));
         }
+        let paths = paths(&done);
         let progress = self.counters.read(Timestamp::now());
         let databases: BTreeSet<&str> = items.iter().map(|item| item.target.database.as_str()).collect();
         Report {
             version: TASK_VERSION,
             ok: true,
             reason: "Completed".into(),
-            message: format!("restored {restored} collections, {} rows", counts.actual),
+            message: match paths.inserted {
+                0 => format!("restored {restored} collections, {} rows", counts.actual),
+                inserted => format!(
+                    "restored {restored} collections, {} rows; {inserted} of {} partitions by insert",
+                    counts.actual,
+                    inserted + paths.imported
+                ),
+            },
             milvus_version: Some(self.milvus.version().text.clone()),
             summary: Summary {
                 size_bytes: progress.bytes_total,
@@ -481,9 +520,24 @@ impl Restore<'_> {
             },
             plan: Some(plan::summary(items)),
             row_counts: (self.task.verify == VerifyRestore::RowCounts).then_some(counts),
+            paths: (self.task.content == Content::Full).then_some(paths),
             created_collections: created,
             progress,
             ..Report::default()
         }
+    }
+}
+
+/// How the rows of finished collections got in.
+fn paths(done: &[(&Item<'_>, Outcome)]) -> Paths {
+    let each = done.iter().filter_map(|(item, outcome)| {
+        let Brought { imported, inserted, .. } = outcome.brought?;
+        Some(CollectionPaths { name: item.target.to_string(), imported, inserted })
+    });
+    let all: Vec<CollectionPaths> = each.collect();
+    Paths {
+        imported: all.iter().map(|one| one.imported).sum(),
+        inserted: all.iter().map(|one| one.inserted).sum(),
+        collections: all.into_iter().take(PATHS_SHOWN).collect(),
     }
 }

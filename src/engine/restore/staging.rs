@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::plan::Item;
+use super::plan::Batch;
 use crate::engine::artifact::Artifact;
 use crate::engine::copy::{Copier, Copy};
 use crate::engine::error::{EngineError, named};
@@ -33,19 +33,19 @@ pub fn origin(artifact: &Artifact, milvus: Arc<dyn Store>, run: &str) -> Origin 
     Origin { store: milvus, prefix: format!("{PARENT}/{run}/"), staged: true }
 }
 
-/// Copies what the batches of a collection need and is not there yet, and proves it by a listing.
+/// Copies what batches need and is not there yet, and proves it by a listing.
 ///
 /// # Errors
 /// The stores', or copies that are not what was listed.
 pub async fn stage(
     artifact: &Artifact,
     origin: &Origin,
-    item: &Item<'_>,
+    batches: impl Iterator<Item = &Batch>,
     copier: &Copier<'_>,
     fence: &dyn Fence,
 ) -> Result<u64, EngineError> {
     let mut copies = Vec::new();
-    for batch in &item.batches {
+    for batch in batches {
         let directories = batch.directories.iter().flat_map(|one| std::iter::once(&one.first).chain(&one.deletes));
         for directory in directories {
             for object in list_all(artifact.store(), &artifact.keys.key(directory)).await? {
