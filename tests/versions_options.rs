@@ -7,7 +7,7 @@ mod fake_milvus;
 use fake_milvus::site::{Site, Version, done, pair, refused, same, schema};
 use fake_milvus::world::Lies;
 use milvus_backup_operator::engine::task::{
-    Indexes, Load, OnConflict, Override, Rename, Report, RestoreTask, SkipParams, Work,
+    Indexes, Load, OnConflict, Override, Rename, Report, RestorePath, RestoreTask, SkipParams, Work,
 };
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
 use milvus_backup_operator::milvus::proto::schema::FieldSchema;
@@ -31,8 +31,9 @@ async fn with_rows_there(version: Version) -> Site {
     site
 }
 
+/// By import: this server knows no insert, and the new collection that it refuses one for would be dropped and made anew.
 fn appending(site: &Site) -> RestoreTask {
-    RestoreTask { on_conflict: OnConflict::Append, ..site.restore_task() }
+    RestoreTask { on_conflict: OnConflict::Append, restore_path: RestorePath::Import, ..site.restore_task() }
 }
 
 async fn restore(site: &Site, task: RestoreTask, attempt: u32) -> Report {
