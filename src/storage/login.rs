@@ -1,5 +1,5 @@
 //! What authorizes requests to Azure and Google: where it comes from, how long it is used, and what happens when it is
-//! refused. The same rules as for the keys of S3 (`s3_keys`), whose library has its own types.
+//! refused. The same rules as for the keys of S3 (`s3/keys.rs`), whose library has its own types.
 
 use std::fmt;
 use std::path::Path;

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::folder_path as paths;
-use super::{Condition, ObjectRef, Part, Place, StoreError, Upload, Written};
+use super::path as paths;
+use crate::storage::{Condition, ObjectRef, Part, Place, StoreError, Upload, Written};
 
 /// How often a write finds its directory removed by a deletion before it gives up.
 const TRIES: usize = 16;

@@ -3,9 +3,13 @@
 //! A key is the path of its file below the directory, and nothing else is kept, as in the Go tool's provider `local`
 //! (milvus-backup 0.5.16, core/storage/local.go: a key is opened as a path, missing parents are made): each reads what the
 //! other wrote. A file appears whole or not at all: it is written under an unfinished name in the directory of its key
-//! (`folder_path`), synced and renamed, and its directory is synced. Symbolic links are no objects and are not followed.
+//! (`path`), synced and renamed, and its directory is synced. Symbolic links are no objects and are not followed.
 //!
 //! The ETag is time of change, size and inode number, so it tells that a file was replaced, and is no digest.
+
+mod files;
+mod list;
+mod path;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::folder_files::Folder;
+use self::files::Folder;
 use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Upload, Written};
 
 /// What [`Place::service`] says of every directory: all of them copy among each other.
@@ -156,5 +160,4 @@ impl Store for FolderStore {
 }
 
 #[cfg(test)]
-#[path = "folder_tests.rs"]
 mod tests;

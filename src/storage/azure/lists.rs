@@ -7,10 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::failure::Failure;
-use super::reading::bare_etag;
-use super::xml::parse;
-use super::{ObjectMeta, Part};
+use crate::storage::failure::Failure;
+use crate::storage::reading::bare_etag;
+use crate::storage::xml::parse;
+use crate::storage::{ObjectMeta, Part};
 
 /// One page of a listing.
 #[derive(Debug, Default, Deserialize)]

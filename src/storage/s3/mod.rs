@@ -1,6 +1,15 @@
-//! A bucket behind the S3 protocol: its state, and what its verbs (`s3_verbs`) have in common.
+//! A bucket behind the S3 protocol: its state, and what its verbs (`verbs`) have in common.
 //!
 //! No verb sends HEAD: some policies allow reading and listing but not that, and nothing here needs it.
+
+mod client;
+mod codes;
+mod keys;
+mod verbs;
+
+pub use self::client::{Checksums, S3Config};
+pub(super) use self::codes::answered_failure;
+pub use self::keys::Keys;
 
 use std::fmt;
 use std::future::Future;
@@ -18,12 +27,10 @@ use futures::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use self::keys::Keyring;
 use super::failure::{Failure, Kind};
 use super::reading::{Opened, bare_etag, byte_range, collect};
 use super::retry::{Meter, Outcome, RetryPolicy, send};
-use super::s3_client::S3Config;
-use super::s3_failure::answered_failure;
-use super::s3_keys::Keyring;
 use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
 
 /// The most objects one listing answers and one batch deletion takes.

@@ -4,8 +4,8 @@
 
 use serde::Deserialize;
 
-use super::ObjectMeta;
-use super::failure::{Failure, Kind, is_passing_status};
+use crate::storage::ObjectMeta;
+use crate::storage::failure::{Failure, Kind, is_passing_status};
 
 /// What is asked for of a listing.
 pub(super) const FIELDS: &str = "nextPageToken,prefixes,items(name,size,generation)";

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 
-use super::failure::{Failure, Kind};
-use super::gcs::{Ask, GcsStore};
-use super::{Part, StoreError, Upload, xml};
+use super::{Ask, GcsStore};
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::{Part, StoreError, Upload, xml};
 
 #[derive(Deserialize)]
 struct Begun {

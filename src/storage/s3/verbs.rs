@@ -9,10 +9,10 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::failure::{Failure, Kind};
-use super::reading::{Reading, bare_etag, byte_range};
-use super::s3::{PAGE, S3Store, copy_source};
-use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
+use super::{PAGE, S3Store, copy_source};
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::reading::{Reading, bare_etag, byte_range};
+use crate::storage::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 #[async_trait]
 impl Store for S3Store {

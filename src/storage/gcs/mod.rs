@@ -2,7 +2,12 @@
 //!
 //! What is called ETag here is the generation of an object: it changes with every write, is in every answer, and is what
 //! the service takes conditions on. Source: the reference of the JSON API v1; of the XML API for writes in parts
-//! (`gcs_parts`), which the JSON API does not have.
+//! (`parts`), which the JSON API does not have.
+
+mod identity;
+mod json;
+mod parts;
+mod verbs;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,14 +17,14 @@ use bytes::Bytes;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use self::identity::{Identity, Way};
 use super::failure::{Failure, Kind};
-use super::gcs_identity::{Identity, Way};
-use super::gcs_json;
 use super::login::{Login, Ring, encoded, form};
 use super::rest::Rest;
 use super::retry::RetryPolicy;
+use super::s3::answered_failure;
 use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
-use super::{Place, StoreError, s3_failure, xml};
+use super::{Place, StoreError, xml};
 
 const GOOGLE: &str = "https://storage.googleapis.com";
 /// What stays as it is in a path of the XML API.
@@ -172,7 +177,7 @@ impl GcsStore {
             return Ok(answer);
         }
         let text = answer.text(self.rest.policy.control_limit).await.unwrap_or_default();
-        Err(Failure { after, ..gcs_json::failure(status, &text) })
+        Err(Failure { after, ..json::failure(status, &text) })
     }
 
     /// Sends one request of the XML API, whose failures are those of S3.
@@ -184,7 +189,7 @@ impl GcsStore {
         }
         let text = answer.text(self.rest.policy.control_limit).await.unwrap_or_default();
         let (code, message) = xml::error(&text);
-        Err(Failure { after, ..s3_failure::answered_failure(status, code.as_deref(), message.as_deref()) })
+        Err(Failure { after, ..answered_failure(status, code.as_deref(), message.as_deref()) })
     }
 
     async fn call(&self, ask: Ask) -> Result<Answer, Failure> {
@@ -205,5 +210,4 @@ impl GcsStore {
 }
 
 #[cfg(test)]
-#[path = "gcs_tests.rs"]
 mod tests;

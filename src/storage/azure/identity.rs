@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::StoreError;
-use super::failure::{Failure, Kind};
-use super::login::{Login, Source, encoded, form, read, token};
-use super::transport::{Proxy, Wire};
+use crate::storage::StoreError;
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::login::{Login, Source, encoded, form, read, token};
+use crate::storage::transport::{Proxy, Wire};
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const MACHINE: &str = "http://169.254.169.254";

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::failure::{Failure, Kind, TIMEOUT, chain, dispatch_failure, is_passing_status};
+use crate::storage::failure::{Failure, Kind, TIMEOUT, chain, dispatch_failure, is_passing_status};
 
 impl<E> From<SdkError<E, HttpResponse>> for Failure
 where
@@ -30,7 +30,7 @@ where
 }
 
 /// An error the service put in words. Some arrive with status 200 after a long copy, so the code counts before the status.
-pub(super) fn answered_failure(status: u16, code: Option<&str>, message: Option<&str>) -> Failure {
+pub(in crate::storage) fn answered_failure(status: u16, code: Option<&str>, message: Option<&str>) -> Failure {
     let kind = match (code.unwrap_or_default(), status) {
         (
             "SlowDown"

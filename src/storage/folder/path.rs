@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Upload;
+use crate::storage::Upload;
 
 const MARK: &str = ".mb-";
 const LOCK: &str = ".mb-lock";

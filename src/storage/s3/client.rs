@@ -14,9 +14,9 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 
-use super::s3_keys::{Keyring, Keys};
-use super::transport::{CONNECT_TIMEOUT, service_of, trust};
-use super::{Place, StoreError};
+use super::keys::{Keyring, Keys};
+use crate::storage::transport::{CONNECT_TIMEOUT, service_of, trust};
+use crate::storage::{Place, StoreError};
 
 /// Where nothing says which region; every service but AWS takes it for any.
 const DEFAULT_REGION: &str = "us-east-1";

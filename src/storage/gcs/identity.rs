@@ -15,10 +15,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
-use super::StoreError;
-use super::failure::{Failure, Kind};
-use super::login::{Login, Source, form, read, token};
-use super::transport::{Proxy, Wire};
+use crate::storage::StoreError;
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::login::{Login, Source, form, read, token};
+use crate::storage::transport::{Proxy, Wire};
 
 const METADATA: &str = "metadata.google.internal";
 const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 
-use super::azure::{Ask, AzureStore};
-use super::azure_xml::{Listing, block, block_list, waiting};
-use super::failure::{Failure, Kind};
-use super::reading::{Opened, bare_etag, byte_range};
-use super::rest::{DELETIONS, GET};
-use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
+use super::lists::{Listing, block, block_list, waiting};
+use super::{Ask, AzureStore};
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::reading::{Opened, bare_etag, byte_range};
+use crate::storage::rest::{DELETIONS, GET};
+use crate::storage::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 /// The most objects one listing answers.
 const PAGE: &str = "1000";

@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::folder_files::{Folder, is_missing, tag};
-use super::folder_path::{self as paths, Name};
-use super::{ObjectMeta, Page, StoreError, Upload};
+use super::files::{Folder, is_missing, tag};
+use super::path::{self as paths, Name};
+use crate::storage::{ObjectMeta, Page, StoreError, Upload};
 
 const ACT: &str = "list objects";
 /// A file system's own, at the top of a volume, for root only.

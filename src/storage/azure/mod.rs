@@ -3,6 +3,11 @@
 //! Source: the REST documentation of the Blob service, version [`VERSION`]. The library of the vendor signs with tokens
 //! only, not with the key of an account (docs/architecture.md).
 
+mod identity;
+mod lists;
+mod sign;
+mod verbs;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,13 +20,13 @@ use http::Method;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::azure_identity::Identity;
-use super::azure_sign::{Signed, authorization};
+use self::identity::Identity;
+use self::sign::{Signed, authorization};
 use super::failure::{Failure, Kind, is_passing_status};
 use super::login::{Login, Ring, Source, read};
 use super::rest::Rest;
 use super::retry::RetryPolicy;
-use super::s3_keys::Keys;
+use super::s3::Keys;
 use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
 use super::{Place, StoreError, xml};
 
@@ -284,5 +289,4 @@ fn answered_failure(status: u16, code: Option<&str>, message: Option<&str>) -> F
 }
 
 #[cfg(test)]
-#[path = "azure_tests.rs"]
 mod tests;

@@ -12,7 +12,7 @@ use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
 use tokio::sync::Mutex;
 
-use super::failure::UNREADABLE;
+use crate::storage::failure::UNREADABLE;
 
 /// Keys are renewed so long before they expire.
 const MARGIN: Duration = Duration::from_secs(5 * 60);

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 
-use super::failure::{Failure, Kind};
-use super::gcs::{Ask, GcsStore};
-use super::gcs_json::{self, FIELDS, Listing, Object, Rewrite};
-use super::reading::{Opened, byte_range};
-use super::rest::{DELETIONS, GET};
-use super::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
+use super::json::{self, FIELDS, Listing, Object, Rewrite};
+use super::{Ask, GcsStore};
+use crate::storage::failure::{Failure, Kind};
+use crate::storage::reading::{Opened, byte_range};
+use crate::storage::rest::{DELETIONS, GET};
+use crate::storage::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 const PAGE: &str = "1000";
 const COPY: &str = "copy an object";
@@ -28,7 +28,7 @@ impl GcsStore {
                 query.extend(after.map(|after| ("pageToken", after)));
                 query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
                 match self.ask(Ask::object(Method::GET, self.bucket(), None, &query)).await {
-                    Ok(answer) => gcs_json::read(&answer.text(self.limit()).await?),
+                    Ok(answer) => json::read(&answer.text(self.limit()).await?),
                     // Only the bucket can be missing.
                     Err(failure) if failure.kind == Kind::NoKey => Err(Failure { kind: Kind::NoBucket, ..failure }),
                     Err(failure) => Err(failure),
@@ -63,7 +63,7 @@ impl GcsStore {
             }
             _ => failure,
         });
-        gcs_json::read::<Object>(&answer?.text(self.limit()).await?)?.generation()
+        json::read::<Object>(&answer?.text(self.limit()).await?)?.generation()
     }
 
     /// The generation of an object that is there.
@@ -71,7 +71,7 @@ impl GcsStore {
         self.rest
             .control("look at an object", key, || async move {
                 let ask = Ask::object(Method::GET, self.bucket(), Some(key), &[("fields", "generation")]);
-                gcs_json::read::<Object>(&self.ask(ask).await?.text(self.limit()).await?)?.generation()
+                json::read::<Object>(&self.ask(ask).await?.text(self.limit()).await?)?.generation()
             })
             .await
     }
@@ -96,7 +96,7 @@ impl GcsStore {
                 query.push(("rewriteToken", token.as_str()));
             }
             let ask = Ask::rewrite((&from.bucket, &from.key), (self.bucket(), to), &query);
-            let answer: Rewrite = gcs_json::read(&self.ask(ask).await?.text(self.limit()).await?)?;
+            let answer: Rewrite = json::read(&self.ask(ask).await?.text(self.limit()).await?)?;
             if answer.done {
                 return answer.resource.unwrap_or_default().generation();
             }
