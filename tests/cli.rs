@@ -197,7 +197,6 @@ fn what_a_run_cannot_do_is_refused_by_the_name_of_its_flag() {
     world.backup_of_the_go_tool("b");
     for (arguments, words) in [
         (["create", "--backup_index_extra"].as_slice(), ["backup_index_extra"].as_slice()),
-        (&["create", "--format", "snapshot"], &["format snapshot"]),
         (&["create", "--filter", "db.*,db.c"], &["names database db as a whole and again"]),
         (&["create", "--filter", "a b"], &["\"a b\" is no filter"]),
         (&["create", "-n", "a-b"], &["a-b", "letters, digits and underscores"]),

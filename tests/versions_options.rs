@@ -4,13 +4,18 @@
 
 mod fake_milvus;
 
-use fake_milvus::site::{Site, Version, done, pair, refused, same, schema};
+use fake_milvus::site::{BACKUPS, Site, Version, done, pair, refused, same, schema};
 use fake_milvus::world::Lies;
+use milvus_backup_operator::compat::{body, translate, wire};
+use milvus_backup_operator::config::Settings;
 use milvus_backup_operator::engine::task::{
     Indexes, Load, OnConflict, Override, Rename, Report, RestorePath, RestoreTask, SkipParams, Work,
 };
+use milvus_backup_operator::local::tasks;
+use milvus_backup_operator::manifest::decode_full;
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
 use milvus_backup_operator::milvus::proto::schema::FieldSchema;
+use milvus_backup_operator::storage::Store;
 use rstest::rstest;
 
 /// A site with a finished backup, whose target has a `shop.docs` of the same fields with ten rows of its own.
@@ -221,4 +226,23 @@ async fn a_database_that_is_not_there_is_named() {
     let mut task = site.backup_task();
     task.selection.databases = vec!["gone".into()];
     refused(&site.run(Work::Backup(Box::new(task)), 1).await, "Rejected", "there is no database gone");
+}
+
+#[tokio::test]
+async fn a_body_of_the_rest_api_becomes_all_of_that() {
+    let site = Site::filled((2, 6, 18)).await;
+    done(&site.backup().await);
+    let body = br#"{"backup_name": "nightly", "maxShardNum": 2, "skipParams": {"indexParams": ["metric_type"]}, "restorePlan": {
+        "filter": {"shop": {"colls": ["papers"]}}, "mapping": [{"source": "shop", "target": "shop", "colls": [
+            {"source": "docs", "target": "papers", "override": {"shardNum": 3, "description": "copied"}}]}]}}"#;
+    let asked: wire::RestoreRequest = body::read(body).unwrap();
+    let request = translate::restore(&asked, "r_1").unwrap();
+    let meta = site.buckets.bucket(BACKUPS).get("prod/nightly/meta/full_meta.json").await.unwrap();
+    let planned = tasks::restore(&Settings::default(), &request, &decode_full(&meta).unwrap()).unwrap().task;
+    let RestoreTask { source, target, .. } = site.restore_task();
+    done(&restore(&site, RestoreTask { source, target, ..planned }, 1).await);
+    let world = site.target.world().await;
+    let papers = world.find("shop", "papers").unwrap();
+    assert_eq!((papers.shards, papers.schema.description.as_str()), (3, "copied"));
+    assert_eq!((papers.indexes[0].params.len(), world.collections.len()), (1, 1));
 }

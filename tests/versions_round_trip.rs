@@ -136,7 +136,6 @@ async fn what_an_older_target_cannot_take_is_refused_before_anything_is_made(
 
 #[rstest]
 #[case((2, 2, 8), "too old")]
-#[case((3, 0, 0), "snapshots")]
 #[tokio::test]
 async fn a_server_of_a_version_that_cannot_be_backed_up_is_refused_with_a_sentence(
     #[case] version: Version,

@@ -5,7 +5,7 @@
 mod fake_milvus;
 
 use fake_milvus::site::{BACKUPS, Site, Version, done, fill, pair, refused, same};
-use milvus_backup_operator::engine::task::{Content, Work};
+use milvus_backup_operator::engine::task::{Content, Pattern, Work};
 use milvus_backup_operator::storage::{Store, list_all};
 use rstest::rstest;
 
@@ -78,11 +78,12 @@ async fn a_key_can_be_replaced_by_another_one() {
     let old = String::from_utf8(meta.to_vec()).unwrap().replace(KEY, "b2xk");
     store.put("prod/nightly/meta/full_meta.json", old.into()).await.unwrap();
 
-    let report = site.restore().await;
-    refused(&report, "Rejected", "the file cannot be read");
+    let mut task = site.restore_task();
+    task.selection.include = vec![Pattern { database: "shop".into(), collections: vec![] }];
+    let wrong = site.run(Work::Restore(Box::new(task.clone())), 1).await;
+    refused(&wrong, "Rejected", "the file cannot be read");
     // As another restore does, which has a ledger of its own.
     without_our_files(&site).await;
-    let mut task = site.restore_task();
     task.keys = [("b2xk".to_owned(), KEY.to_owned())].into_iter().collect();
     done(&site.run(Work::Restore(Box::new(task)), 2).await);
     same(&site.target.rows("shop", "docs").await, &docs);

@@ -31,7 +31,7 @@ pub fn backup(scope: &Scope, name: &str, id: &str, request: &CreateRequest) -> R
         gc_address,
         backup_root_path,
     } = request;
-    refuse(*format == Format::Snapshot, "format snapshot", "leave it out, or use binlog")?;
+    refuse(*format == Format::Snapshot, "format snapshot", "leave it out; where Milvus has snapshots, they are used")?;
     refuse(*index_extra, "with_index_extra", "leave it out; index definitions are in every backup")?;
     refuse(gc_address.is_some(), "gc_pause_address", "leave it out; the address is found from the Milvus resource")?;
     refuse(

@@ -9,7 +9,7 @@ use crate::{
     api::{self, Auth, MilvusBackup, MilvusRestore, ProbeKind},
     engine::secret::KeyMapping,
     engine::task::{
-        AuthFiles, BackupTask, Content, DeleteTask, Flush, Indexes, Limits, Load, Mapping, MilvusTarget,
+        AuthFiles, BackupTask, Content, DeleteTask, Flush, Format, Indexes, Limits, Load, Mapping, MilvusTarget,
         OnCollectionError, OnConflict, Pattern, ProbeTask, Rename, RestorePath, RestoreTask, Run, Selection,
         TASK_VERSION, Task, TlsTarget, VerifyBackup, VerifyRestore, Work,
     },
@@ -46,6 +46,7 @@ pub fn backup(run: Run, backup: &MilvusBackup, valid: &ValidBackup) -> Written {
             api::Flush::Auto => Flush::Auto,
             api::Flush::Skip => Flush::Skip,
         },
+        format: Format::Auto,
         on_collection_error: match spec.on_collection_error {
             api::CollectionErrors::Fail => OnCollectionError::Fail,
             api::CollectionErrors::Continue => OnCollectionError::Continue,

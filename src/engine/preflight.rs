@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::error::EngineError;
 use super::select::Name;
-use super::task::{BackupTask, Content, Flush, MilvusTarget, StoreTarget};
+use super::task::{BackupTask, Content, Flush, Format, MilvusTarget, StoreTarget};
 use crate::milvus::gates::{OLDEST, dotted};
 use crate::milvus::{Gate, Milvus, SegmentState, ServerVersion};
 use crate::storage::Store;
@@ -58,11 +58,13 @@ pub fn version(version: &ServerVersion) -> Result<(), EngineError> {
 /// # Errors
 /// `UnsupportedVersion`.
 pub fn readable(version: &ServerVersion, task: &BackupTask) -> Result<(), EngineError> {
-    if task.content == Content::Full && version.parsed.is_some() && version.has(Gate::SnapshotsOnly) {
+    if task.content == Content::Full && task.format == Format::Binlog && by_snapshots(version) {
         return Err(unsupported(format!(
-            "the data of Milvus {version} can only be copied by its own snapshots, which this version does not make; a backup \
-             of the schema only (spec.content.data: SchemaOnly) is possible"
+            "the data of Milvus {version} can only be copied by its own snapshots: leave the format to Auto"
         )));
+    }
+    if task.format == Format::Snapshot && !version.has(Gate::SnapshotsOnly) {
+        return Err(unsupported(format!("Milvus {version} has no snapshots: leave the format to Auto")));
     }
     if task.flush == Flush::Cluster && !version.has(Gate::FlushAll) {
         return Err(unsupported(format!(
@@ -71,6 +73,11 @@ pub fn readable(version: &ServerVersion, task: &BackupTask) -> Result<(), Engine
         )));
     }
     Ok(())
+}
+
+/// Whether data of this server can only be copied by its own snapshots. Builds without a version are taken for older ones.
+pub fn by_snapshots(version: &ServerVersion) -> bool {
+    version.parsed.is_some() && version.has(Gate::SnapshotsOnly)
 }
 
 /// What this version of Milvus cannot do.

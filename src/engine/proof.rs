@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use futures::stream::{self, StreamExt};
 
 use super::artifact::{Artifact, Contents};
+use super::bundle;
 use super::copy::is_digest;
 use super::error::{EngineError, Tally};
 use super::inventory::{Inventory, Named};
@@ -27,17 +28,22 @@ pub struct Compared {
     pub strays: BTreeSet<i64>,
     /// What is missing, of another size, replaced or too much, by collection.
     damage: BTreeMap<i64, Tally>,
+    /// The same of files that belong to all collections.
+    pub(super) shared: Tally,
     /// By place: logs that have to be looked into.
     suspects: Vec<bool>,
 }
 
-/// Compares every log that the metadata names with one listing of the artifact, page by page.
+/// Compares every log that the metadata names with one listing of the artifact, page by page; of snapshots every file.
 ///
 /// # Errors
 /// The store's; an object list that is not of this metadata.
 pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Result<Compared, EngineError> {
+    if bundle::is_in(&contents.info) {
+        return bundle::compare(artifact, contents, logs).await;
+    }
     let tags = tags(artifact, contents, logs)?;
-    let mut compared = Compared { suspects: vec![false; logs.places()], ..Compared::default() };
+    let mut compared = Compared::unsuspected(logs);
     let collections = logs.collections();
     let mut seen = vec![false; logs.places()];
     let mut finder = logs.finder();
@@ -103,7 +109,13 @@ fn tags(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Resul
 }
 
 impl Compared {
-    fn damaged(&mut self, collection: i64, what: impl FnOnce() -> String) {
+    /// Nothing found yet.
+    pub(super) fn unsuspected(logs: &Inventory<'_>) -> Compared {
+        Compared { suspects: vec![false; logs.places()], ..Compared::default() }
+    }
+
+    /// Notes what is wrong with a collection.
+    pub(super) fn damaged(&mut self, collection: i64, what: impl FnOnce() -> String) {
         self.damage.entry(collection).or_default().add(what);
     }
 
@@ -118,7 +130,7 @@ impl Compared {
         logs: &Inventory<'_>,
         collections: &HashSet<i64>,
     ) -> Result<(), EngineError> {
-        let mut damage = Tally::default();
+        let mut damage = if collections.is_empty() { Tally::default() } else { self.shared };
         for (_, found) in self.damage.into_iter().filter(|(collection, _)| collections.contains(collection)) {
             damage.append(found);
         }

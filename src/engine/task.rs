@@ -312,6 +312,18 @@ pub enum Flush {
     Skip,
 }
 
+/// How data gets into an artifact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// As the server can: its own snapshots from Milvus 3.0 on, before that copied log files.
+    #[default]
+    Auto,
+    /// Copied log files.
+    Binlog,
+    /// Snapshots that the server exports itself.
+    Snapshot,
+}
+
 /// What to do when one collection cannot be backed up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnCollectionError {
@@ -371,6 +383,9 @@ pub struct BackupTask {
     /// Consistency.
     #[serde(default)]
     pub flush: Flush,
+    /// Shape; without rows it makes no difference.
+    #[serde(default)]
+    pub format: Format,
     /// Per-collection failures.
     #[serde(default)]
     pub on_collection_error: OnCollectionError,

@@ -13,6 +13,7 @@ use super::request::{CreateRequest, Format, RestoreRequest, Strategy};
 use crate::config::Settings;
 use crate::engine::error::EngineError;
 use crate::engine::select::Name;
+use crate::engine::task;
 use crate::engine::task::{
     BackupTask, Content, Flush, Indexes, Limits, Load, Mapping, OnCollectionError, OnConflict, Override, Pattern,
     Rename, RestoreTask, Selection, VerifyBackup, VerifyRestore,
@@ -58,7 +59,6 @@ pub fn backup(
     let settings = settings.with_backups_at(None, backup_root_path.as_deref());
     let artifact = name.clone().unwrap_or_else(|| default_name("backup", now));
     validate_artifact_name(&artifact)?;
-    refuse(*format == Format::Snapshot, "format snapshot", "leave it out, or use binlog")?;
     refuse(
         *index_extra,
         "backup_index_extra (with_index_extra)",
@@ -86,6 +86,11 @@ pub fn backup(
         content: if *strategy == Strategy::MetaOnly { Content::SchemaOnly } else { Content::Full },
         index_metadata: true,
         flush: if *strategy == Strategy::SkipFlush { Flush::Skip } else { Flush::Auto },
+        format: match format {
+            Format::Auto => task::Format::Auto,
+            Format::Binlog => task::Format::Binlog,
+            Format::Snapshot => task::Format::Snapshot,
+        },
         on_collection_error: OnCollectionError::Fail,
         verify: VerifyBackup::Manifest,
         rbac: *rbac,
@@ -456,6 +461,17 @@ mod tests {
         assert_eq!(of(Strategy::SkipFlush), (Content::Full, Flush::Skip, false));
         assert_eq!(of(Strategy::BulkFlush), (Content::Full, Flush::Auto, true));
         assert_eq!(of(Strategy::SerialFlush), (Content::Full, Flush::Auto, true));
+    }
+
+    #[test]
+    fn the_format_is_the_servers_choice_unless_it_is_named() {
+        let of = |format| {
+            let request = CreateRequest { format, ..CreateRequest::default() };
+            backup(&Settings::default(), &request, noon()).unwrap().task.format
+        };
+        assert_eq!(of(Format::Auto), task::Format::Auto);
+        assert_eq!(of(Format::Binlog), task::Format::Binlog);
+        assert_eq!(of(Format::Snapshot), task::Format::Snapshot);
     }
 
     #[test]

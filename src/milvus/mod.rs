@@ -28,6 +28,7 @@ mod rest;
 mod segment;
 mod server;
 mod session;
+mod snapshot;
 mod status;
 mod transport;
 mod version;
@@ -52,6 +53,7 @@ pub use rbac::Rbac;
 pub use rest::SegmentFiles;
 pub use segment::{Segment, SegmentLevel, SegmentState};
 pub use server::Health;
+pub use snapshot::{Export, JobState};
 pub use version::ServerVersion;
 
 /// Name of the database every server has.

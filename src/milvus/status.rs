@@ -57,6 +57,11 @@ answers!(
     ListImportTasksResponse,
     QueryResults,
     MutationResult,
+    DescribeSnapshotResponse,
+    ExportSnapshotResponse,
+    GetExportSnapshotStateResponse,
+    RestoreExternalSnapshotResponse,
+    GetRestoreSnapshotStateResponse,
 );
 
 /// What a failed status means to a caller.

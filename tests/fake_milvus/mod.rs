@@ -13,6 +13,7 @@ mod rest;
 mod rpc;
 pub mod s3;
 pub mod site;
+mod snapshot;
 pub mod weather;
 pub mod world;
 
@@ -38,7 +39,7 @@ pub struct FakeMilvus {
 impl FakeMilvus {
     /// Starts a server of a version on a bucket of `service`. Ends with the runtime of the test.
     pub async fn start(version: (u64, u64, u64), service: &MemoryService, bucket: &str) -> FakeMilvus {
-        let world = Arc::new(Mutex::new(World::new(version, service.bucket(bucket))));
+        let world = Arc::new(Mutex::new(World::new(version, service, bucket)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = world.clone();

@@ -30,6 +30,13 @@ fn since(name: &str) -> (u64, u64, u64) {
         "AddCollectionField" => (2, 6, 0),
         "BackupRBAC" | "RestoreRBAC" => (2, 4, 10),
         "ListAliases" => (2, 3, 0),
+        "CreateSnapshot"
+        | "DropSnapshot"
+        | "DescribeSnapshot"
+        | "ExportSnapshot"
+        | "RestoreExternalSnapshot"
+        | "GetRestoreSnapshotState" => (3, 0, 0),
+        "GetExportSnapshotState" => (3, 0, 1),
         "Connect" | "ListDatabases" | "CreateDatabase" => (2, 2, 9),
         _ => (2, 2, 0),
     }
@@ -152,6 +159,7 @@ async fn call(world: &mut World, name: &str, body: Bytes) -> Option<Vec<u8>> {
         "LoadCollection" | "LoadPartitions" | "ReleaseCollection" | "GetLoadState" | "Query" => {
             loading(world, name, &body).await
         }
+        _ if name.contains("Snapshot") => return snapshots(world, name, &body).await,
         "BackupRBAC" | "RestoreRBAC" | "SelectUser" | "SelectRole" | "SelectGrant" | "CreateRole"
         | "OperateUserRole" | "OperatePrivilege" => access(world, name, &body),
         _ => return collections(world, name, &body),
@@ -530,6 +538,48 @@ async fn loading(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
             wire::QueryResults { fields_data: vec![column], ..Default::default() }.encode_to_vec()
         }
     }
+}
+
+async fn snapshots(world: &mut World, name: &str, body: &Bytes) -> Option<Vec<u8>> {
+    Some(match name {
+        "CreateSnapshot" => {
+            let outcome = world.create_snapshot(&read(body));
+            status(world, outcome).encode_to_vec()
+        }
+        "DropSnapshot" => {
+            let outcome = world.drop_snapshot(&read(body));
+            status(world, outcome).encode_to_vec()
+        }
+        "DescribeSnapshot" => {
+            let outcome = world.snapshot_moment(&read(body));
+            let create_ts = *outcome.as_ref().unwrap_or(&0);
+            let status = Some(status(world, outcome.map(drop)));
+            wire::DescribeSnapshotResponse { status, create_ts }.encode_to_vec()
+        }
+        "ExportSnapshot" => {
+            let outcome = world.export_snapshot(&read(body)).await;
+            let job_id = *outcome.as_ref().unwrap_or(&0);
+            let status = Some(status(world, outcome.map(drop)));
+            wire::ExportSnapshotResponse { status, job_id }.encode_to_vec()
+        }
+        "GetExportSnapshotState" => {
+            let asked: wire::GetExportSnapshotStateRequest = read(body);
+            let info = Some(world.export_state(asked.job_id));
+            wire::GetExportSnapshotStateResponse { info, ..Default::default() }.encode_to_vec()
+        }
+        "RestoreExternalSnapshot" => {
+            let outcome = world.restore_snapshot(&read(body)).await;
+            let job_id = *outcome.as_ref().unwrap_or(&0);
+            let status = Some(status(world, outcome.map(drop)));
+            wire::RestoreExternalSnapshotResponse { status, job_id }.encode_to_vec()
+        }
+        "GetRestoreSnapshotState" => {
+            let asked: wire::GetRestoreSnapshotStateRequest = read(body);
+            let info = Some(world.restore_state(asked.job_id));
+            wire::GetRestoreSnapshotStateResponse { info, ..Default::default() }.encode_to_vec()
+        }
+        _ => return None,
+    })
 }
 
 fn access(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {

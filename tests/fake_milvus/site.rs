@@ -6,7 +6,7 @@ use milvus_backup_operator::engine;
 use milvus_backup_operator::engine::progress::Counters;
 use milvus_backup_operator::engine::secret::KeyMapping;
 use milvus_backup_operator::engine::task::{
-    BackupTask, Content, Credentials, Flush, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
+    BackupTask, Content, Credentials, Flush, Format, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
     OnConflict, Report, RestorePath, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup,
     VerifyRestore, Work,
 };
@@ -124,6 +124,7 @@ impl Site {
             content: Content::Full,
             index_metadata: true,
             flush: Flush::Auto,
+            format: Format::Auto,
             on_collection_error: OnCollectionError::Fail,
             verify: VerifyBackup::Checksum,
             rbac: false,

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use milvus_backup_operator::milvus::proto::common::KeyValuePair;
 use milvus_backup_operator::milvus::proto::milvus::{IndexDescription, RbacMeta};
 use milvus_backup_operator::milvus::proto::schema::{CollectionSchema, FieldSchema};
-use milvus_backup_operator::storage::memory::MemoryStore;
+use milvus_backup_operator::storage::memory::{MemoryService, MemoryStore};
 use milvus_backup_operator::storage::{Store, list_all};
 
 use super::files::{self, Column, Ids};
+use super::snapshot::SnapshotJob;
 
 /// rootPath of every fake server.
 pub const ROOT: &str = "files";
@@ -125,6 +126,12 @@ pub struct Lies {
     pub vanished: u32,
     /// It names a file that is not there, that many times.
     pub phantom_files: u32,
+    /// Exports of snapshots that fail with this reason.
+    pub failing_exports: Vec<&'static str>,
+    /// An export that says it is done and has not written its metadata.
+    pub lost_bundle: bool,
+    /// Restores of snapshots that fail.
+    pub failing_restores: u32,
     /// GC cannot be paused.
     pub gc_refused: bool,
     /// After the next flush of this collection the keys are upserted and flushed by somebody else, and segments sorted.
@@ -143,6 +150,11 @@ pub fn take(lie: &mut u32) -> bool {
 pub struct World {
     pub version: (u64, u64, u64),
     pub store: MemoryStore,
+    /// Other buckets of its store, which it can read and write.
+    pub service: MemoryService,
+    /// By collection and name, with their moment.
+    pub snapshots: BTreeMap<(i64, String), (u64, Collection)>,
+    pub snapshot_jobs: BTreeMap<i64, SnapshotJob>,
     pub databases: BTreeMap<String, (i64, Vec<KeyValuePair>)>,
     pub collections: Vec<Collection>,
     pub jobs: BTreeMap<i64, Job>,
@@ -162,10 +174,13 @@ pub struct World {
 pub type Refused = (i32, String);
 
 impl World {
-    pub fn new(version: (u64, u64, u64), store: MemoryStore) -> World {
+    pub fn new(version: (u64, u64, u64), service: &MemoryService, bucket: &str) -> World {
         World {
             version,
-            store,
+            store: service.bucket(bucket),
+            service: service.clone(),
+            snapshots: BTreeMap::new(),
+            snapshot_jobs: BTreeMap::new(),
             databases: BTreeMap::from([("default".to_owned(), (1, Vec::new()))]),
             collections: Vec::new(),
             jobs: BTreeMap::new(),

@@ -13,9 +13,9 @@ use crate::engine::copy::leaving_nothing_open;
 use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
 use crate::engine::task::{Report, Run, Summary, TASK_VERSION};
-use crate::manifest::layout::OperatorFile;
+use crate::manifest::layout::{MetaFile, OperatorFile};
 use crate::manifest::operator_manifest::{Digested, FORMAT_VERSION, Source, Totals, digest};
-use crate::manifest::{BackupInfo, ManifestError, OperatorManifest, codec};
+use crate::manifest::{BackupFormat, BackupInfo, ManifestError, OperatorManifest, codec};
 use crate::storage::pieces::{PIECE, PieceWriter, put_pieces};
 use crate::storage::{Condition, OpenUploads, Written};
 
@@ -66,7 +66,7 @@ pub(super) async fn write(
     Ok(digest(&store.get(&key).await?))
 }
 
-/// Writes the Go tool's five files as they are made; answers the digest of the full one.
+/// Writes the Go tool's five files as they are made, of snapshots three; answers the digest of the full one.
 pub(super) async fn metadata(
     artifact: &Artifact,
     info: &Arc<BackupInfo>,
@@ -76,7 +76,10 @@ pub(super) async fn metadata(
     let open = OpenUploads::default();
     let write = async {
         let mut digest = String::new();
-        for file in codec::FILES {
+        // The levels below a collection are those of copied log files (milvus-backup.md 3.1).
+        let bundled = info.format() == Some(BackupFormat::Snapshot);
+        let left_out = |file: &MetaFile| bundled && [MetaFile::Partition, MetaFile::Segment].contains(file);
+        for file in codec::FILES.into_iter().filter(|file| !left_out(file)) {
             let info = info.clone();
             let write = move |writer: &mut PieceWriter| {
                 // The serializer writes a few bytes at a time.

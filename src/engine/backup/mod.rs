@@ -12,6 +12,7 @@ mod logs;
 mod pause;
 mod sealed;
 mod segments;
+mod snapshot;
 mod there;
 mod verify;
 
@@ -31,7 +32,7 @@ use super::patience::patient;
 use super::progress::Counters;
 use super::secret::Secret;
 use super::select::{Name, databases, select};
-use super::task::{BackupTask, Content, Flush, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
+use super::task::{BackupTask, Content, Flush, Format, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
 use super::{access, connect, lock, preflight};
 use crate::exit::Class;
 use crate::manifest::backup_info::DatabaseBackupInfo;
@@ -136,26 +137,16 @@ impl Backup<'_> {
         // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
         sweep_uploads(store, &self.artifact.keys.dir()).await?;
         let mut warnings = Vec::new();
-        if self.task.pause_gc && self.task.content == Content::Full {
+        if self.task.pause_gc && self.task.content == Content::Full && !self.by_server() {
             warnings.extend(pause.begin(&self.milvus, self.counters).await);
         }
         let flushed = self.flush(&names).await?;
         let planned = self.plan(&names, &flushed).await;
-        let Split { collections, tags, failed } = self.split(planned)?;
-        let logs = Inventory::of(&collections);
-        let copies = Copies {
-            source: self.source.as_ref(),
-            root_path: &self.task.milvus.store.prefix,
-            artifact: &self.artifact,
-            logs: &logs,
-            tags: &tags,
+        let Split { mut collections, tags, failed } = self.split(planned)?;
+        let (verified, copied_bytes) = match self.by_server() {
+            true => (self.by_snapshots(&mut collections, pause, &lock).await?, 0),
+            false => self.by_copies(&collections, tags, &lock).await?,
         };
-        let copied_bytes = self.copy(&copies, &lock).await?;
-        self.counters.enter(Stage::Verifying);
-        let is_sealed = |one: &&CollectionBackupInfo| self.key_of(&one.db_name).is_some();
-        let sealed = collections.iter().filter(is_sealed).map(|one| one.collection_id).collect();
-        let verified = verify::artifact(&copies, self.task.verify, &sealed).await?;
-        drop((logs, tags));
         self.counters.enter(Stage::Finalizing);
         let mut info = self.info(collections, databases, flushed.cluster).await?;
         if self.task.rbac {
@@ -199,10 +190,22 @@ impl Backup<'_> {
         }
         // Set once: a run selects once.
         let _ = self.keys.set(keys);
-        if self.task.content == Content::Full {
+        if self.by_server() {
+            self.reachable_by_server()?;
+        } else if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
         Ok((names, databases))
+    }
+
+    /// Whether the server copies by itself.
+    fn by_server(&self) -> bool {
+        let wanted = match self.task.format {
+            Format::Auto => preflight::by_snapshots(self.milvus.version()),
+            Format::Binlog => false,
+            Format::Snapshot => true,
+        };
+        wanted && self.task.content == Content::Full
     }
 
     /// The key of an encrypted database; none where it is open.
@@ -243,7 +246,7 @@ impl Backup<'_> {
         if let Some(cluster) = &flushed.cluster {
             describe::consistent_to_cluster(&mut info, cluster)?;
         }
-        if self.task.content == Content::SchemaOnly {
+        if self.task.content == Content::SchemaOnly || self.by_server() {
             return Ok((info, Vec::new()));
         }
         let root = &self.task.milvus.store.prefix;
@@ -298,6 +301,42 @@ impl Backup<'_> {
             }
         }
         Ok(Split { collections, tags, failed })
+    }
+
+    /// Lets the server copy.
+    async fn by_snapshots(
+        &self,
+        collections: &mut [CollectionBackupInfo],
+        pause: &Pause,
+        lock: &lock::Lock<'_>,
+    ) -> Result<Verified, EngineError> {
+        self.counters.enter(Stage::CopyingData);
+        self.export(collections, pause).await?;
+        lock.still_held().await?;
+        self.counters.enter(Stage::Verifying);
+        snapshot::artifact(&self.artifact, collections).await
+    }
+
+    /// Copies and verifies the log files; answers the bytes moved by this attempt, too.
+    async fn by_copies(
+        &self,
+        collections: &[CollectionBackupInfo],
+        tags: Vec<Tag>,
+        lock: &lock::Lock<'_>,
+    ) -> Result<(Verified, u64), EngineError> {
+        let logs = Inventory::of(collections);
+        let copies = Copies {
+            source: self.source.as_ref(),
+            root_path: &self.task.milvus.store.prefix,
+            artifact: &self.artifact,
+            logs: &logs,
+            tags: &tags,
+        };
+        let moved = self.copy(&copies, lock).await?;
+        self.counters.enter(Stage::Verifying);
+        let is_sealed = |one: &&CollectionBackupInfo| self.key_of(&one.db_name).is_some();
+        let sealed = collections.iter().filter(is_sealed).map(|one| one.collection_id).collect();
+        Ok((verify::artifact(&copies, self.task.verify, &sealed).await?, moved))
     }
 
     /// Copies what is not there yet; answers the bytes moved by this attempt.
@@ -367,6 +406,7 @@ impl Backup<'_> {
                 .into_iter()
                 .map(|(channel, message)| (channel, STANDARD.encode(message)))
                 .collect(),
+            format: if self.by_server() { "snapshot".to_owned() } else { String::new() },
             control_channel_name: cluster.control_channel,
             physical_channel_names: cluster.channels,
             ..BackupInfo::default()

@@ -1,4 +1,4 @@
-//! Keeps Milvus' garbage collection from taking away what is being copied.
+//! Keeps Milvus' garbage collection from taking away what is being copied, and lets go of snapshots, which do so by themselves.
 //!
 //! In short leases that are renewed while the backup works and ended on every orderly exit, cancelled ones included. A run
 //! that is killed leaves one that ends by itself. Nothing here is fatal: a backup without a pause is a good backup, or one
@@ -8,7 +8,10 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
+
 use crate::engine::progress::Counters;
+use crate::engine::select::Name;
 use crate::milvus::{Gate, GcPause, ManagementError, Milvus};
 
 /// One lease.
@@ -16,10 +19,43 @@ const LEASE: Duration = Duration::from_secs(600);
 /// Time between two leases.
 const RENEW: Duration = Duration::from_secs(240);
 
+/// Tries to drop a snapshot ...
+const DROPS: u32 = 3;
+/// ... with this time for each ...
+const DROP_TIME: Duration = Duration::from_secs(5);
+/// ... and this between two.
+const DROP_PAUSE: Duration = Duration::from_secs(1);
+
 /// The pause of one run.
 #[derive(Debug, Default)]
 pub struct Pause {
     held: Mutex<Option<Held>>,
+    pins: Mutex<Vec<Pin>>,
+}
+
+/// A snapshot, which keeps its files from being removed until it is dropped.
+#[derive(Debug, Clone)]
+struct Pin {
+    milvus: Milvus,
+    collection: Name,
+    snapshot: String,
+}
+
+impl Pin {
+    /// Drops the snapshot. One that remains costs space in the server's store until a person drops it.
+    async fn end(self) {
+        let Pin { milvus, collection, snapshot } = self;
+        for _ in 0..DROPS {
+            let dropped = milvus.drop_snapshot(&collection.database, &collection.collection, &snapshot);
+            match tokio::time::timeout(DROP_TIME, dropped).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::warn!("snapshot {snapshot} of {collection} was not dropped: {error}"),
+                Err(_) => tracing::warn!("snapshot {snapshot} of {collection} was not dropped: no answer"),
+            }
+            tokio::time::sleep(DROP_PAUSE).await;
+        }
+        tracing::error!("snapshot {snapshot} of {collection} remains and holds its files: drop it");
+    }
 }
 
 #[derive(Debug)]
@@ -72,8 +108,28 @@ impl Pause {
         replaced(&mut held.pauses, next)
     }
 
+    /// Notes a snapshot that is about to be made.
+    pub fn pin(&self, milvus: &Milvus, collection: &Name, snapshot: &str) {
+        let pin = Pin { milvus: milvus.clone(), collection: collection.clone(), snapshot: snapshot.to_owned() };
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).push(pin);
+    }
+
+    /// Lets go of the snapshot of a collection.
+    pub async fn unpin(&self, collection: &Name) {
+        let pin = {
+            let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = pins.iter().position(|pin| pin.collection == *collection);
+            at.map(|at| pins.swap_remove(at))
+        };
+        if let Some(pin) = pin {
+            pin.end().await;
+        }
+    }
+
     /// Ends what is held.
     pub async fn end(&self) {
+        let pins = std::mem::take(&mut *self.pins.lock().unwrap_or_else(PoisonError::into_inner));
+        stream::iter(pins).for_each_concurrent(8, Pin::end).await;
         let Some(Held { milvus, pauses }) = self.lock().take() else { return };
         for pause in &pauses {
             log(milvus.resume_gc(pause).await);

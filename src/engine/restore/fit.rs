@@ -99,7 +99,8 @@ pub fn refusal(info: &CollectionBackupInfo, version: &ServerVersion) -> Option<S
         format!("{what}, which needs Milvus {} or later, and the target is {version}", dotted(since))
     };
     if info.snapshot_backup.is_some() {
-        return Some("is a snapshot made by Milvus 3.0, which this version cannot restore".to_owned());
+        // What it holds is the server's own affair.
+        return (!version.has(Gate::SnapshotsOnly)).then(|| needs("is a snapshot of Milvus 3.0", (3, 0, 1)));
     }
     if info.segments().any(|segment| segment.is_l0) && !version.has(Gate::DeleteSegments) {
         return Some(needs("has delete-only segments", (2, 4, 0)));

@@ -19,6 +19,7 @@ mod pace;
 mod plan;
 mod rows;
 mod sealed;
+mod snapshot;
 mod staging;
 mod ways;
 
@@ -231,8 +232,16 @@ impl Restore<'_> {
         let mut items = Vec::new();
         for ((source, target), action) in pairs.into_iter().zip(actions) {
             let Some(info) = by_name(&source) else { continue };
+            let places = (self.artifact.store().place(), self.origin.store.place());
+            if action != Action::Skip
+                && info.snapshot_backup.is_some()
+                && let Some(why) = snapshot::refusal(info, self.task, places)
+            {
+                return Err(EngineError::Rejected(format!("collection {source} {why}; nothing was touched")));
+            }
             let key = match action {
                 Action::Skip => None,
+                _ if info.snapshot_backup.is_some() => None,
                 _ => sealed::key_of(&contents.info, &source, self.task, self.milvus.version())?,
             };
             if action != Action::Skip
@@ -260,6 +269,10 @@ impl Restore<'_> {
 
     /// Whether Milvus' bucket is the one the settings name, as far as collections that are there already can show it.
     async fn storage_path(&self) -> Result<(), EngineError> {
+        // Where 3.0 keeps its data has not been seen.
+        if preflight::by_snapshots(self.milvus.version()) {
+            return Ok(());
+        }
         let mut there = Vec::new();
         for database in patient(|| self.milvus.list_databases()).await? {
             match patient(|| self.milvus.list_collections(&database)).await {
@@ -305,6 +318,7 @@ impl Restore<'_> {
         self.ledger.take().await?;
         self.databases(databases::wanted(&contents.info, items, bare)).await?;
         self.warn(sealed::in_clear(self.milvus, items).await?);
+        self.warn(snapshot::warnings(self.task, items));
         if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
             self.counters.touched();
             self.warn(access::restore(self.milvus, recorded).await?);
@@ -357,6 +371,9 @@ impl Restore<'_> {
         if item.action == Action::Skip {
             self.counters.collections(1);
             return Ok(Outcome::default());
+        }
+        if let Some(bundle) = &item.info.snapshot_backup {
+            return self.take_bundle(item, bundle).await;
         }
         let full = self.task.content == Content::Full;
         let expected = match full {

@@ -71,7 +71,7 @@ fn any_names() -> impl Strategy<Value = BTreeSet<Name>> {
 }
 
 fn any_conflict() -> impl Strategy<Value = OnConflict> {
-    prop_oneof![Just(OnConflict::Fail), Just(OnConflict::Skip), Just(OnConflict::Replace)]
+    prop_oneof![Just(OnConflict::Fail), Just(OnConflict::Skip), Just(OnConflict::Replace), Just(OnConflict::Append)]
 }
 
 proptest! {
@@ -136,13 +136,15 @@ proptest! {
             let wanted = match (existing.contains(target), policy) {
                 (false, _) => Action::Create,
                 (true, OnConflict::Skip) => Action::Skip,
+                (true, OnConflict::Append) => Action::Append,
                 (true, _) => Action::Replace,
             };
             prop_assert_eq!(*action, wanted);
         }
-        // The first attempt was stopped somewhere: what it began is in the ledger and on the server.
+        // The first attempt was stopped somewhere: what it began is in the ledger and on the server. What it added rows to is
+        // no collection of its own.
         let acted: Vec<&Name> =
-            pairs.iter().zip(&first).filter(|(_, action)| **action != Action::Skip).map(|((_, target), _)| target).collect();
+            pairs.iter().zip(&first).filter(|(_, action)| ![Action::Skip, Action::Append].contains(action)).map(|((_, target), _)| target).collect();
         let begun: BTreeSet<Name> = acted.iter().take(stopped_after.index(acted.len() + 1)).map(|name| (*name).clone()).collect();
         let there: BTreeSet<Name> = existing.union(&begun).cloned().collect();
         let second = actions(&pairs, &there, &begun, (policy, true)).unwrap();
