@@ -84,7 +84,7 @@ async fn a_backup_made_over_the_api_is_an_object_and_both_tell_the_same() {
     assert!(begun.state_code < state::SUCCESS && begun.id == "req-1", "{begun:?}");
     let made = object(&world, "Nightly_1").await;
     world.runs(&first(&made)).await;
-    let started = |backup: &MilvusBackup| backup.status.as_ref().is_some_and(|status| status.started_at.is_some());
+    let started = |backup: &MilvusBackup| backup.status.as_ref().is_some_and(|status| status.run.started_at.is_some());
     world.until(&made.name_any(), "having started", started).await;
     assert_eq!(api.get_backup("", "req-1", "").await.unwrap().state_code, state::EXECUTING);
     assert!(api.list().await.unwrap().is_empty(), "only finished backups are listed");

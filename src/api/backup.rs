@@ -1,8 +1,6 @@
 //! `MilvusBackup`: one restorable copy, the request and the record.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rules;
 use super::run::{Deadlines, Job, Limits, Retry, Selection};
 use super::source::{Auth, LocalRef, Source};
-use super::status::{Artifact, Attempt, Progress, ResolvedValue, RunSummary};
+use super::status::{Artifact, RunStatus};
 
 /// Finalizer of a MilvusBackup whose data goes with it: keeps the object until the data is gone. The operator adds it where
 /// `lifecycle.deletionPolicy` is `Delete` and takes it away in the end.
@@ -224,62 +222,18 @@ pub enum DeletionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MilvusBackupStatus {
-    /// Generation of the spec this status speaks of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// Succeeded (its reason is the stage), Ready (restorable), and what explains them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
-    /// What was found out about the Milvus, by name, each with where it was found.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resolved: BTreeMap<String, ResolvedValue>,
-    /// The MilvusBackupLocation in use; empty for Milvus' own bucket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location_name: Option<String>,
+    /// What every run has.
+    #[serde(flatten)]
+    pub run: RunStatus,
     /// The copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// The moment all its collections are consistent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_point: Option<Time>,
-    /// How far it has come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-    /// What it amounted to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<RunSummary>,
-    /// The first 20 collections that failed, with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub failed_collections: Vec<String>,
-    /// Number of collections that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_collections_total: Option<i64>,
-    /// Place in line while it waits, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_position: Option<i32>,
-    /// The last attempts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["number".to_owned()]))]
-    pub attempts: Vec<Attempt>,
-    /// When the first attempt started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Time>,
-    /// From start to end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration_seconds: Option<i64>,
     /// When it will be deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Last lines of a failed attempt's log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub log_tail: Option<String>,
 }
 
 fn yes() -> bool {

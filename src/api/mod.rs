@@ -33,7 +33,7 @@ pub use source::{
     Auth, CaSecretRef, ClientSecretRef, Connection, ConnectionStorage, ConnectionTls, GrpcAddress, LocalRef, Overrides,
     PasswordSecretRef, S3SecretRef, Source, TokenSecretRef,
 };
-pub use status::{Artifact, Attempt, Progress, Provenance, ResolvedValue, RunSummary};
+pub use status::{Artifact, Attempt, Progress, Provenance, ResolvedValue, RunStatus, RunSummary};
 
 /// API group of all kinds. The `#[kube(group = ...)]` attributes take only literals; a test holds them to this.
 pub const GROUP: &str = "backup.milvus.io";

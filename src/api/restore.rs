@@ -1,8 +1,5 @@
 //! `MilvusRestore`: one restore of one backup into one Milvus.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +8,7 @@ use super::backup::ContentData;
 use super::rules;
 use super::run::{Deadlines, Job, Limits, Retry, Selection};
 use super::source::{Auth, Connection, LocalRef, Overrides};
-use super::status::{Artifact, Attempt, Progress, ResolvedValue, RunSummary};
+use super::status::{Artifact, RunStatus};
 
 /// Which backup, into which Milvus, and how.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -287,65 +284,21 @@ pub enum RestoreVerify {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MilvusRestoreStatus {
-    /// Generation of the spec this status speaks of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// Succeeded (its reason is the stage), and what explains it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
-    /// What was found out about the target, by name, each with where it was found.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resolved: BTreeMap<String, ResolvedValue>,
-    /// The MilvusBackupLocation of the backup; empty for the bucket of a Milvus.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location_name: Option<String>,
+    /// What every run has.
+    #[serde(flatten)]
+    pub run: RunStatus,
     /// The backup, looked up once and then kept to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_artifact: Option<Artifact>,
     /// What it will do, or has done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<RestorePlan>,
-    /// How far it has come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-    /// What it amounted to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<RunSummary>,
     /// Collections this restore created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_collections: Option<i64>,
     /// Rows expected and counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row_counts: Option<RowCounts>,
-    /// The first 20 collections that failed, with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub failed_collections: Vec<String>,
-    /// Number of collections that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_collections_total: Option<i64>,
-    /// Place in line while it waits, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_position: Option<i32>,
-    /// The last attempts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["number".to_owned()]))]
-    pub attempts: Vec<Attempt>,
-    /// When the first attempt started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Time>,
-    /// From start to end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration_seconds: Option<i64>,
-    /// Last lines of a failed attempt's log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub log_tail: Option<String>,
 }
 
 /// The plan of a restore.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::names::{backup_id, backup_name, restore_id};
 use crate::api::conditions::{self as cond, reason};
-use crate::api::{MilvusBackup, MilvusRestore, Progress, ResolvedValue};
+use crate::api::{MilvusBackup, MilvusRestore, MilvusRestoreStatus, Progress, ResolvedValue, RunStatus};
 use crate::compat::errors::OperationError;
 use crate::compat::wire::{BackupBrief, BackupSummary, CollectionRestoreTask, NO_TIME, RestoreTask, state};
 use crate::exit::Class;
@@ -97,24 +97,22 @@ impl Standing {
 
 /// How a backup stands.
 pub fn of_backup(backup: &MilvusBackup) -> Standing {
-    match &backup.status {
-        Some(status) => Standing::of(&status.conditions, status.started_at.is_some()),
-        None => Standing::Waiting,
-    }
+    of_run(backup.status.as_ref().map(|status| &status.run))
 }
 
 /// How a restore stands.
 pub fn of_restore(restore: &MilvusRestore) -> Standing {
-    match &restore.status {
-        Some(status) => Standing::of(&status.conditions, status.started_at.is_some()),
-        None => Standing::Waiting,
-    }
+    of_run(restore.status.as_ref().map(|status| &status.run))
+}
+
+fn of_run(status: Option<&RunStatus>) -> Standing {
+    status.map_or(Standing::Waiting, |status| Standing::of(&status.conditions, status.started_at.is_some()))
 }
 
 /// A backup in `GET /get_backup`.
 pub fn brief(backup: &MilvusBackup) -> BackupBrief {
     let standing = of_backup(backup);
-    let status = backup.status.clone().unwrap_or_default();
+    let status = backup.status.clone().unwrap_or_default().run;
     let progress = match standing {
         Standing::Failed { .. } => 0,
         _ => standing.percent(status.progress.as_ref()),
@@ -145,7 +143,7 @@ pub fn summary(backup: &MilvusBackup) -> Option<BackupSummary> {
 /// A restore, with the first collections its status names; they show the state of the whole.
 pub fn restore_task(restore: &MilvusRestore) -> RestoreTask {
     let standing = of_restore(restore);
-    let status = restore.status.clone().unwrap_or_default();
+    let MilvusRestoreStatus { run: status, plan, .. } = restore.status.clone().unwrap_or_default();
     let (state_code, progress) = (standing.code(), standing.percent(status.progress.as_ref()));
     let start_time = start(status.started_at.as_ref(), restore.metadata.creation_timestamp.as_ref());
     let end_time = end(status.completed_at.as_ref());
@@ -161,7 +159,7 @@ pub fn restore_task(restore: &MilvusRestore) -> RestoreTask {
             target_collection_name: name.to_owned(),
         }
     };
-    let plan = status.plan.unwrap_or_default();
+    let plan = plan.unwrap_or_default();
     RestoreTask {
         id: restore_id(restore),
         state_code,
@@ -176,7 +174,7 @@ pub fn restore_task(restore: &MilvusRestore) -> RestoreTask {
 /// What keeps the data of a backup that is being deleted, where a person has to do something about it.
 pub fn kept_by(backup: &MilvusBackup) -> Option<String> {
     let status = backup.status.as_ref()?;
-    let condition = cond::find(&status.conditions, cond::DATA_DELETED)?;
+    let condition = cond::find(&status.run.conditions, cond::DATA_DELETED)?;
     let needs_a_person = [reason::HELD, reason::ACCESS_DENIED, reason::LOCATION_UNAVAILABLE];
     needs_a_person.contains(&condition.reason.as_str()).then(|| condition.message.clone())
 }

@@ -43,7 +43,7 @@ pub fn has_finalizer(meta: &ObjectMeta) -> bool {
 
 /// Whether the object should have it: its data goes with it, and there may be some.
 pub fn wants_finalizer(backup: &MilvusBackup, record: &Record) -> bool {
-    let failed_before_anything = record.outcome() == Some(false) && record.attempts.is_empty();
+    let failed_before_anything = record.outcome() == Some(false) && record.run.attempts.is_empty();
     backup.deletes_data() && !failed_before_anything
 }
 
@@ -202,7 +202,7 @@ impl Leaving<'_> {
             self.blocked(record, reason::HELD, message, Status::False);
             return Ok(Some(Duration::from_secs(300)));
         }
-        let Some(artifact) = record.artifact.clone().filter(|_| !record.attempts.is_empty()) else {
+        let Some(artifact) = record.artifact.clone().filter(|_| !record.run.attempts.is_empty()) else {
             return Ok(None);
         };
         let restores = context.restores_of(run.namespace, &artifact.uri).await;
@@ -277,7 +277,7 @@ impl Leaving<'_> {
     ) -> Result<Option<Duration>, ReconcileError> {
         let Leaving { context, backup, run, .. } = self;
         let cluster = &context.cluster;
-        let named = record.location_name.clone().filter(|name| !name.is_empty());
+        let named = record.run.location_name.clone().filter(|name| !name.is_empty());
         let (location, milvus) = match named {
             Some(name) => {
                 let found = fetch::location(cluster, run.namespace, Some(&LocalRef { name })).await;
@@ -378,9 +378,9 @@ impl Leaving<'_> {
 
     fn blocked(&self, record: &mut Record, why: &str, message: &str, status: Status) {
         let Moment { generation, now, .. } = *self.at;
-        set_condition(&mut record.conditions, cond::DATA_DELETED, status, why, message, generation, now);
+        set_condition(&mut record.run.conditions, cond::DATA_DELETED, status, why, message, generation, now);
         let standing = Standing::Working { reason: reason::DELETING, message };
-        set_standing(&mut record.conditions, &standing, generation, now);
+        set_standing(&mut record.run.conditions, &standing, generation, now);
     }
 
     /// Up to ten minutes, growing with the age of the deletion.

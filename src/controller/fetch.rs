@@ -221,7 +221,7 @@ async fn backup(
     let Some(found) = cluster.object::<MilvusBackup>(namespace, &name).await? else {
         return Ok((BackupFetched { name, found: None, milvus: None }, LocationFetched::OfMilvus));
     };
-    let in_location = found.status.as_ref().and_then(|status| status.location_name.clone());
+    let in_location = found.status.as_ref().and_then(|status| status.run.location_name.clone());
     let (milvus, location) = match in_location.filter(|name| !name.is_empty()) {
         Some(name) => (None, self::location(cluster, namespace, Some(&LocalRef { name })).await?),
         None => (Some(milvus(cluster, namespace, found.milvus()).await?), LocationFetched::OfMilvus),

@@ -35,13 +35,13 @@ pub fn contender<K: RunObject>(object: &K) -> Option<Contender> {
     };
     let ended = record.outcome().is_some();
     let leaving = meta.deletion_timestamp.is_some() || object.cancel();
-    let started = !record.attempts.is_empty();
+    let started = !record.run.attempts.is_empty();
     Some(Contender {
         uid: meta.uid.clone()?,
         created: meta.creation_timestamp.as_ref()?.0,
         milvus,
         ended,
-        waits: !ended && !leaving && !started && !blocked(&record.conditions),
+        waits: !ended && !leaving && !started && !blocked(&record.run.conditions),
     })
 }
 

@@ -31,6 +31,7 @@ pub mod reconcile;
 pub mod record;
 pub mod run;
 pub mod server;
+mod tail;
 pub mod task;
 pub mod text;
 pub mod validate;

@@ -5,8 +5,9 @@
 use kube::runtime::events::{Event, EventType};
 
 use super::{
-    observe::{EndClass, bounded},
+    observe::EndClass,
     record::{Record, RunKind},
+    text::bounded,
 };
 use crate::api::conditions::{self as cond, reason};
 
@@ -54,8 +55,8 @@ pub fn of(kind: RunKind, old: &Record, new: &Record) -> Vec<News> {
     if stage == reason::QUEUED && old.stage() != reason::QUEUED {
         tell("Queued", false, message);
     }
-    if old.started_at.is_none() && new.started_at.is_some() {
-        let job = new.attempts.last().map_or("", |attempt| attempt.job_name.as_str());
+    if old.run.started_at.is_none() && new.run.started_at.is_some() {
+        let job = new.run.attempts.last().map_or("", |attempt| attempt.job_name.as_str());
         tell("Started", false, &format!("Job {job} runs"));
     }
     let before = percent(old);
@@ -64,8 +65,8 @@ pub fn of(kind: RunKind, old: &Record, new: &Record) -> Vec<News> {
     {
         tell("Progress", false, &format!("{mark}% done"));
     }
-    for attempt in new.attempts.iter().filter(|attempt| attempt.ended_at.is_some()) {
-        let told = old.attempts.iter().any(|known| known.number == attempt.number && known.ended_at.is_some());
+    for attempt in new.run.attempts.iter().filter(|attempt| attempt.ended_at.is_some()) {
+        let told = old.run.attempts.iter().any(|known| known.number == attempt.number && known.ended_at.is_some());
         if told {
             continue;
         }
@@ -77,7 +78,7 @@ pub fn of(kind: RunKind, old: &Record, new: &Record) -> Vec<News> {
             tell("Retrying", true, &format!("attempt {} ended: {note}", attempt.number));
         }
     }
-    if cond::is_true(&new.conditions, cond::SHARED_FATE) && !cond::is_true(&old.conditions, cond::SHARED_FATE) {
+    if cond::is_true(&new.run.conditions, cond::SHARED_FATE) && !cond::is_true(&old.run.conditions, cond::SHARED_FATE) {
         let note = new.condition(cond::SHARED_FATE).map_or("", |condition| condition.message.as_str());
         news.push(News::new("SharedFateWarning", true, note));
     }
@@ -100,7 +101,7 @@ fn ending(kind: RunKind, succeeded: bool, stage: &str, message: &str) -> News {
 }
 
 fn percent(record: &Record) -> i32 {
-    record.progress.as_ref().and_then(|progress| progress.percent).unwrap_or(0)
+    record.run.progress.as_ref().and_then(|progress| progress.percent).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -197,7 +198,7 @@ mod tests {
     fn progress_is_told_at_the_quarters_only() {
         let at = |percent| {
             let mut record = running(RunKind::Backup);
-            record.progress = Some(Progress { percent: Some(percent), ..Progress::default() });
+            record.run.progress = Some(Progress { percent: Some(percent), ..Progress::default() });
             record
         };
         let told =

@@ -9,9 +9,13 @@ use k8s_openapi::api::{
     core::v1::{ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod},
 };
 
+use super::{
+    tail::{last_progress, last_words},
+    text::clip,
+};
 use crate::{
-    api::conditions::{MESSAGE_LIMIT, reason},
-    engine::task::{Progress, ProgressLine, Report, TASK_VERSION},
+    api::conditions::reason,
+    engine::task::{Progress, Report, TASK_VERSION},
     exit::{self, Class},
 };
 
@@ -355,83 +359,6 @@ fn unschedulable(pod: &Pod) -> Option<Problem> {
     }
     let detail = scheduled.message.as_deref().unwrap_or("no message");
     Some(Problem { reason: reason::POD_UNSCHEDULABLE, message: clip(&format!("no node takes the pod: {detail}")) })
-}
-
-/// The last progress line of a log tail.
-pub fn last_progress(tail: &str) -> Option<Progress> {
-    let read = |line: &str| serde_json::from_str::<ProgressLine>(line).ok();
-    tail.lines().rev().filter(|line| line.starts_with("{\"progress\"")).find_map(read).map(|line| line.progress)
-}
-
-/// The last line that is no progress.
-fn last_words(tail: &str) -> Option<String> {
-    let line = tail.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("{\"progress\""))?;
-    Some(scrub(line))
-}
-
-/// The last 20 lines that are no progress, at most 4 KiB, for `status.logTail`.
-pub fn log_tail(tail: &str) -> Option<String> {
-    const LINES: usize = 20;
-    const BYTES: usize = 4096;
-    let mut kept: Vec<String> = Vec::new();
-    let mut bytes = 0;
-    for line in tail.lines().rev().filter(|line| !line.trim().is_empty() && !line.starts_with("{\"progress\"")) {
-        let line = scrub(line);
-        bytes += line.len() + 1;
-        if kept.len() == LINES || bytes > BYTES {
-            break;
-        }
-        kept.push(line);
-    }
-    kept.reverse();
-    (!kept.is_empty()).then(|| kept.join("\n"))
-}
-
-/// Removes what could be a credential from a line. The runner logs none; this is the second fence, for lines of libraries.
-fn scrub(line: &str) -> String {
-    const MARKS: [&str; 8] = [
-        "X-Amz-Signature=",
-        "X-Amz-Credential=",
-        "X-Amz-Security-Token=",
-        "Signature=",
-        "Authorization:",
-        "authorization:",
-        "sig=",
-        "password=",
-    ];
-    let mut text = line.to_owned();
-    for mark in MARKS {
-        let mut from = 0;
-        while let Some(found) = text.get(from..).and_then(|rest| rest.find(mark)) {
-            let start = from + found + mark.len();
-            let rest = text.get(start..).unwrap_or_default();
-            let blank = rest.len() - rest.trim_start().len();
-            // A header's value may hold blanks (`Bearer x`), a query's value ends at the next separator.
-            let stops: &[char] = if mark.ends_with(':') { &['\n', '"'] } else { &['&', ' ', '"', '\'', ',', '\n'] };
-            let value = rest.get(blank..).unwrap_or_default();
-            let length = blank + value.find(stops).unwrap_or(value.len());
-            text.replace_range(start..start + length, "***");
-            from = start + 3;
-        }
-    }
-    clip(&text)
-}
-
-/// Cuts a text to [`MESSAGE_LIMIT`].
-pub fn clip(text: &str) -> String {
-    bounded(text, MESSAGE_LIMIT)
-}
-
-/// Cuts a text to `limit` bytes at a character's edge.
-pub fn bounded(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let mut end = limit.saturating_sub(3);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}...", text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

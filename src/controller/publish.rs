@@ -55,7 +55,7 @@ fn milvus_reference<K: RunObject>(object: &K, record: &Record) -> Option<ObjectR
         kind: Some("Milvus".to_owned()),
         name: Some(name),
         namespace: object.namespace(),
-        uid: Some(record.resolved.get("milvusUID")?.value.clone()),
+        uid: Some(record.run.resolved.get("milvusUID")?.value.clone()),
         ..ObjectReference::default()
     })
 }
@@ -64,9 +64,10 @@ fn milvus_reference<K: RunObject>(object: &K, record: &Record) -> Option<ObjectR
 fn count<K: RunObject>(context: &Context, object: &K, run: &Runner<'_>, old: &Record, new: &Record) {
     let metrics = &context.metrics;
     let namespace = run.namespace.to_owned();
-    let retried = |record: &Record| record.attempts.iter().filter(|attempt| attempt.next_retry_at.is_some()).count();
+    let retried =
+        |record: &Record| record.run.attempts.iter().filter(|attempt| attempt.next_retry_at.is_some()).count();
     if retried(new) > retried(old) {
-        let class = new.attempts.last().and_then(|attempt| attempt.exit_class.clone());
+        let class = new.run.attempts.last().and_then(|attempt| attempt.exit_class.clone());
         let labels = ReasonLabels { namespace: namespace.clone(), reason: class.unwrap_or_default() };
         metrics.retries.get_or_create(&labels).inc();
     }
@@ -79,16 +80,16 @@ fn count<K: RunObject>(context: &Context, object: &K, run: &Runner<'_>, old: &Re
     let schedule = object.labels().get("backup.milvus.io/schedule").cloned().unwrap_or_default();
     let source = SourceLabels { namespace: namespace.clone(), milvus: milvus.clone(), schedule: schedule.clone() };
     metrics.runs.get_or_create(&RunLabels { namespace, milvus, schedule, kind, result: result.clone() }).inc();
-    if let Some(seconds) = new.duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
+    if let Some(seconds) = new.run.duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
         metrics.duration.get_or_create(&OutcomeLabels { kind, result }).observe(f64::from(seconds));
     }
     if run.kind != RunKind::Backup {
         return;
     }
-    let ended = new.completed_at.as_ref().map_or(0.0, |time| time.0.as_duration().as_secs_f64());
+    let ended = new.run.completed_at.as_ref().map_or(0.0, |time| time.0.as_duration().as_secs_f64());
     let when = if succeeded { &metrics.last_success } else { &metrics.last_failure };
     when.get_or_create(&source).set(ended);
-    if let (true, Some(summary)) = (succeeded, &new.summary) {
+    if let (true, Some(summary)) = (succeeded, &new.run.summary) {
         metrics.size.get_or_create(&source).set(summary.size_bytes);
         metrics.collections.get_or_create(&source).set(summary.collections);
     }

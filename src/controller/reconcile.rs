@@ -25,10 +25,11 @@ use super::{
     job::{BuildError, LEASE_ANNOTATION, job_name},
     lease::{Lock, lease_name},
     metrics::{ErrorLabels, KindLabel, KindLabels},
-    observe::{self, Seen},
+    observe::Seen,
     publish::publish,
     record::{Moment, Record},
     run::RunObject,
+    tail::log_tail,
 };
 
 /// A pass that takes longer is broken off and done again: calls to the API server have no bound of their own.
@@ -138,7 +139,7 @@ fn settled<K: RunObject>(cached: &K, now: Timestamp, context: &Context) -> Optio
     let meta = cached.meta();
     let wanted = cached.as_backup().is_some_and(|backup| deletion::wants_finalizer(backup, &record));
     let open = meta.deletion_timestamp.is_some()
-        || record.observed_generation != meta.generation
+        || record.run.observed_generation != meta.generation
         || deletion::has_finalizer(meta) != wanted
         || record.expires_at != expiry(cached, &record)
         || meta.uid.as_deref().is_none_or(|uid| context.lease_of(uid).is_some());
@@ -155,7 +156,7 @@ fn settled<K: RunObject>(cached: &K, now: Timestamp, context: &Context) -> Optio
 /// When an object that is over is to be deleted.
 fn expiry<K: RunObject>(object: &K, record: &Record) -> Option<Time> {
     let after = object.as_backup()?.spec.lifecycle.expire_after_seconds?;
-    let completed = record.completed_at.as_ref()?.0;
+    let completed = record.run.completed_at.as_ref()?.0;
     completed.saturating_add(SignedDuration::from_secs(after)).ok().map(Time)
 }
 
@@ -171,7 +172,7 @@ fn until_expiry<K: RunObject>(object: &K, record: &Record, now: Timestamp) -> Op
 /// run waits for it; one that takes longer is not asked after as often.
 fn until_pod_ends(record: &Record, now: Timestamp) -> Duration {
     const SOON: SignedDuration = SignedDuration::from_secs(5);
-    let fresh = record.completed_at.as_ref().is_some_and(|at| now.duration_since(at.0) < SOON);
+    let fresh = record.run.completed_at.as_ref().is_some_and(|at| now.duration_since(at.0) < SOON);
     if fresh { Duration::from_millis(200) } else { Duration::from_secs(1) }
 }
 
@@ -238,8 +239,8 @@ impl<K: RunObject> Pass<'_, K> {
         let Pass { context, object, run, moment } = self;
         let mut record = old.clone();
         record.observe_generation(moment);
-        let (number, open) = current(&record.attempts);
-        let recorded = record.attempts.last().filter(|_| open).map(|attempt| attempt.job_name.clone());
+        let (number, open) = current(&record.run.attempts);
+        let recorded = record.run.attempts.last().filter(|_| open).map(|attempt| attempt.job_name.clone());
         let job_name = recorded.unwrap_or_else(|| job_name(run.kind.jobs(), run.uid, number));
         let attempted = fetch::attempted(&context.cluster, run.namespace, run.uid, &job_name).await;
         let attempted = attempted.map_err(ReconcileError::Fetch)?;
@@ -247,7 +248,7 @@ impl<K: RunObject> Pass<'_, K> {
         if !open && let Some(job) = &attempted.job {
             adopt(&mut record, moment, number, job);
         }
-        let history = record.attempts.clone();
+        let history = record.run.attempts.clone();
         let situation = Situation {
             now: moment.now,
             created: object.meta().creation_timestamp.as_ref().map_or(moment.now, |time| time.0),
@@ -281,7 +282,7 @@ impl<K: RunObject> Pass<'_, K> {
                     let deleted = context.cluster.delete_job(run.namespace, &job_name).await;
                     deleted.map_err(ReconcileError::Apply)?;
                 }
-                record.close(moment, &ending, next, observe::log_tail(&attempted.tail));
+                record.close(moment, &ending, next, log_tail(&attempted.tail));
                 match next {
                     Next::Retry { at } => Duration::try_from(at.duration_since(moment.now))
                         .unwrap_or(Duration::ZERO)
@@ -325,7 +326,7 @@ impl<K: RunObject> Pass<'_, K> {
     async fn remember_lease(&self, record: &Record, attempted: &Attempted) -> Result<(), ReconcileError> {
         let Pass { context, run, moment, .. } = self;
         if context.lease_of(run.uid).is_none()
-            && !record.attempts.is_empty()
+            && !record.run.attempts.is_empty()
             && let Some(lease) = lease_of(record, attempted.job.as_ref())
         {
             context.lock(run, &lease, moment.now).await.map_err(ReconcileError::Lock)?;
@@ -344,7 +345,7 @@ impl<K: RunObject> Pass<'_, K> {
         if record.outcome().is_some() || context.lease_of(run.uid).is_none() {
             return;
         }
-        let percent = record.progress.as_ref().and_then(|progress| progress.percent).unwrap_or(0);
+        let percent = record.run.progress.as_ref().and_then(|progress| progress.percent).unwrap_or(0);
         context.metrics.progress.get_or_create(&run.labels()).set(f64::from(percent) / 100.0);
         if let Some(heartbeat) = record.heartbeat() {
             let age = moment.now.duration_since(heartbeat).as_secs_f64().max(0.0);
@@ -357,7 +358,7 @@ impl<K: RunObject> Pass<'_, K> {
 fn lease_of(record: &Record, job: Option<&Job>) -> Option<String> {
     let of_job = job.and_then(|job| job.annotations().get(LEASE_ANNOTATION).cloned());
     of_job.or_else(|| {
-        let value = |name: &str| record.resolved.get(name).map(|found| found.value.as_str());
+        let value = |name: &str| record.run.resolved.get(name).map(|found| found.value.as_str());
         let key = match value("milvusUID") {
             Some(uid) => uid.to_owned(),
             None => format!("{}:{}", value("grpcHost")?.to_ascii_lowercase(), value("grpcPort")?),

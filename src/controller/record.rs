@@ -3,68 +3,40 @@
 //! Backup and restore share one [`Record`]; each kind takes from it what its status has. Everything written here is bounded, so
 //! that a whole status stays below 32 KiB whatever a run reports.
 
-use std::collections::BTreeMap;
+mod said;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     decide::{ATTEMPTS_KEPT, Next, waits_for_secret},
-    observe::{EndClass, Ending, Problem, Seen, bounded, clip},
-    text::{progress_text, size_text},
+    observe::{EndClass, Ending, Problem, Seen},
+    text::{bounded, clip},
 };
 use crate::{
     api::{
-        Artifact, Attempt, Progress, Rename, ResolvedValue, RestorePlan, RowCounts, RunSummary,
+        Artifact, Attempt, Progress, RestorePlan, RowCounts, RunStatus,
         conditions::{self as cond, Standing, Status, reason, set_condition, set_standing},
     },
-    engine::task::{self, PlanSummary, Report, Stage, Summary},
+    engine::task::{Report, Summary},
 };
 
-/// Names and sentences kept of a list in a report.
-const LISTED: usize = 20;
-/// Longest entry of a list.
-const ENTRY: usize = 120;
+use said::{listed, ordinal, plan_of, progress_of, seconds, signed, stage_reason, summary_of};
+
 /// Longest message of an attempt.
 const ATTEMPT_MESSAGE: usize = 300;
 
 /// Status of a backup or a restore.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
-    /// Generation this speaks of.
-    pub observed_generation: Option<i64>,
-    /// Conditions.
-    pub conditions: Vec<Condition>,
-    /// What discovery found.
-    pub resolved: BTreeMap<String, ResolvedValue>,
-    /// Location in use.
-    pub location_name: Option<String>,
+    /// What both have.
+    pub run: RunStatus,
     /// Backup: the copy. Restore: the copy it keeps to.
     pub artifact: Option<Artifact>,
     /// Backup: moment of consistency.
     pub recovery_point: Option<Time>,
-    /// How far.
-    pub progress: Option<Progress>,
-    /// Totals.
-    pub summary: Option<RunSummary>,
-    /// Collections that failed.
-    pub failed_collections: Vec<String>,
-    /// How many.
-    pub failed_collections_total: Option<i64>,
-    /// Place in line.
-    pub queue_position: Option<i32>,
-    /// History.
-    pub attempts: Vec<Attempt>,
-    /// First pod ran.
-    pub started_at: Option<Time>,
-    /// End.
-    pub completed_at: Option<Time>,
-    /// From start to end.
-    pub duration_seconds: Option<i64>,
     /// Backup: when it goes.
     pub expires_at: Option<Time>,
-    /// Last lines of a failed attempt.
-    pub log_tail: Option<String>,
     /// Restore: plan.
     pub plan: Option<RestorePlan>,
     /// Restore: collections made.
@@ -111,7 +83,7 @@ pub struct Obstacle {
 impl Record {
     /// The condition of a type.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
-        cond::find(&self.conditions, type_)
+        cond::find(&self.run.conditions, type_)
     }
 
     /// Reason of `Succeeded`: the stage.
@@ -130,17 +102,17 @@ impl Record {
 
     /// The last sign of life on record.
     pub fn heartbeat(&self) -> Option<Timestamp> {
-        self.progress.as_ref()?.heartbeat_time.as_ref().map(|time| time.0)
+        self.run.progress.as_ref()?.heartbeat_time.as_ref().map(|time| time.0)
     }
 
     fn set(&mut self, at: &Moment, type_: &str, status: Status, reason: &str, message: &str) {
-        set_condition(&mut self.conditions, type_, status, reason, message, at.generation, at.now);
+        set_condition(&mut self.run.conditions, type_, status, reason, message, at.generation, at.now);
     }
 
     fn working(&mut self, at: &Moment, stage: &str, message: &str) {
         self.set(at, cond::SUCCEEDED, Status::Unknown, stage, message);
         let standing = Standing::Working { reason: stage, message };
-        set_standing(&mut self.conditions, &standing, at.generation, at.now);
+        set_standing(&mut self.run.conditions, &standing, at.generation, at.now);
     }
 
     /// Starts a pass: every condition is there, and the status speaks of this generation.
@@ -149,17 +121,17 @@ impl Record {
             RunKind::Backup => &cond::BACKUP,
             RunKind::Restore => &cond::RESTORE,
         };
-        if self.conditions.is_empty() {
+        if self.run.conditions.is_empty() {
             self.set(at, cond::VERIFIED, Status::Unknown, reason::NOT_VERIFIED, "");
             if at.kind == RunKind::Backup {
                 self.unmet(at, cond::DATA_DELETED, reason::KEPT, "");
             }
             self.working(at, reason::PENDING, "");
         }
-        cond::init_conditions(&mut self.conditions, all, at.generation, at.now);
-        if self.observed_generation != at.generation {
-            self.observed_generation = at.generation;
-            for condition in &mut self.conditions {
+        cond::init_conditions(&mut self.run.conditions, all, at.generation, at.now);
+        if self.run.observed_generation != at.generation {
+            self.run.observed_generation = at.generation;
+            for condition in &mut self.run.conditions {
                 condition.observed_generation = at.generation;
             }
         }
@@ -179,11 +151,11 @@ impl Record {
     pub fn waiting(&mut self, at: &Moment, obstacle: &Obstacle, position: Option<i32>) {
         let Obstacle { condition, reason, message, last_word: _ } = obstacle;
         self.set(at, condition, Status::False, reason, message);
-        self.queue_position = position;
+        self.run.queue_position = position;
         let stage = if *condition == cond::ADMITTED { reason::QUEUED } else { reason::RESOLVING };
         self.working(at, stage, message);
         let display = position.map(|position| format!("{} in line", ordinal(position)));
-        match (&mut self.progress, display) {
+        match (&mut self.run.progress, display) {
             (Some(progress), display) => progress.display = display.or(progress.display.take()),
             (none, Some(display)) => *none = Some(Progress { display: Some(display), ..Progress::default() }),
             (None, None) => {}
@@ -193,17 +165,17 @@ impl Record {
     /// The Job of an attempt was created, or found.
     pub fn begun(&mut self, at: &Moment, number: u32, job_name: &str) {
         let number = i32::try_from(number).unwrap_or(i32::MAX);
-        self.queue_position = None;
-        if self.attempts.last().is_none_or(|last| last.number < number) {
-            self.attempts.push(Attempt {
+        self.run.queue_position = None;
+        if self.run.attempts.last().is_none_or(|last| last.number < number) {
+            self.run.attempts.push(Attempt {
                 number,
                 job_name: job_name.to_owned(),
                 started_at: Some(Time(at.now)),
                 ..Attempt::default()
             });
-            let surplus = self.attempts.len().saturating_sub(ATTEMPTS_KEPT);
-            self.attempts.drain(..surplus);
-            self.progress = None;
+            let surplus = self.run.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+            self.run.attempts.drain(..surplus);
+            self.run.progress = None;
         }
     }
 
@@ -220,10 +192,10 @@ impl Record {
             }
             Seen::Running { progress, since } => {
                 self.met(at, cond::ADMITTED, reason::ADMITTED, "");
-                self.started_at.get_or_insert_with(|| Time(since.unwrap_or(at.now)));
-                let old = self.progress.as_ref();
+                self.run.started_at.get_or_insert_with(|| Time(since.unwrap_or(at.now)));
+                let old = self.run.progress.as_ref();
                 if let Some(new) = progress {
-                    self.progress = Some(progress_of(new, old));
+                    self.run.progress = Some(progress_of(new, old));
                 }
                 let stage = progress.as_ref().map(|progress| stage_reason(progress.stage));
                 let stage = stage.unwrap_or(match self.stage() {
@@ -252,7 +224,7 @@ impl Record {
     }
 
     fn attempt_text(&self) -> String {
-        match self.attempts.last().map_or(1, |attempt| attempt.number) {
+        match self.run.attempts.last().map_or(1, |attempt| attempt.number) {
             1 => String::new(),
             number => format!("attempt {number}"),
         }
@@ -260,7 +232,7 @@ impl Record {
 
     /// The pause between two attempts goes on.
     pub fn pausing(&mut self, at: &Moment, until: Timestamp) {
-        let why = self.attempts.last().and_then(|attempt| attempt.message.clone()).unwrap_or_default();
+        let why = self.run.attempts.last().and_then(|attempt| attempt.message.clone()).unwrap_or_default();
         self.working(at, reason::RETRYING, &clip(&format!("next attempt at {}: {why}", seconds(until))));
     }
 
@@ -273,7 +245,7 @@ impl Record {
     pub fn close(&mut self, at: &Moment, ending: &Ending, next: Next, log_tail: Option<String>) {
         let waited = waits_for_secret(ending);
         let class = if waited { EndClass::WAITED } else { ending.class.text() };
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.run.attempts.last_mut() {
             attempt.ended_at = Some(Time(ending.at.unwrap_or(at.now)));
             attempt.exit_class = Some(class.to_owned());
             attempt.message = Some(bounded(&ending.message, ATTEMPT_MESSAGE));
@@ -283,9 +255,9 @@ impl Record {
             };
         }
         if !waited && let Some(started) = ending.started {
-            self.started_at.get_or_insert(Time(started));
+            self.run.started_at.get_or_insert(Time(started));
         }
-        self.log_tail = if ending.class == EndClass::Succeeded { None } else { log_tail };
+        self.run.log_tail = if ending.class == EndClass::Succeeded { None } else { log_tail };
         match next {
             Next::Retry { at: then } if waited => {
                 let condition = if at.kind == RunKind::Backup { cond::SOURCE_RESOLVED } else { cond::TARGET_READY };
@@ -328,14 +300,14 @@ impl Record {
         let why = known.into_iter().find(|known| *known == report.reason).unwrap_or(reason::COMPLETED);
         let ready = if at.kind == RunKind::Backup { reason::RESTORABLE } else { why };
         self.end(at);
-        if let Some(progress) = &mut self.progress {
+        if let Some(progress) = &mut self.run.progress {
             progress.percent = Some(100);
             progress.display = Some("100%".to_owned());
             progress.eta_seconds = None;
         }
         self.set(at, cond::SUCCEEDED, Status::True, why, &report.message);
         let standing = Standing::Done { reason: ready, message: &report.message };
-        set_standing(&mut self.conditions, &standing, at.generation, at.now);
+        set_standing(&mut self.run.conditions, &standing, at.generation, at.now);
     }
 
     /// The run is over and did not do what it should.
@@ -347,7 +319,7 @@ impl Record {
         self.end(at);
         self.set(at, cond::SUCCEEDED, Status::False, why, message);
         let standing = Standing::Failed { reason: why, message };
-        set_standing(&mut self.conditions, &standing, at.generation, at.now);
+        set_standing(&mut self.run.conditions, &standing, at.generation, at.now);
     }
 
     /// A failure that another condition stands for is said there as well.
@@ -384,10 +356,11 @@ impl Record {
     }
 
     fn end(&mut self, at: &Moment) {
-        self.queue_position = None;
-        self.completed_at = Some(Time(at.now));
-        self.duration_seconds = self.started_at.as_ref().map(|start| at.now.duration_since(start.0).as_secs().max(0));
-        if let Some(progress) = &mut self.progress {
+        self.run.queue_position = None;
+        self.run.completed_at = Some(Time(at.now));
+        self.run.duration_seconds =
+            self.run.started_at.as_ref().map(|start| at.now.duration_since(start.0).as_secs().max(0));
+        if let Some(progress) = &mut self.run.progress {
             progress.bytes_per_second = None;
             progress.eta_seconds = None;
             if progress.percent.is_none() {
@@ -400,13 +373,13 @@ impl Record {
         let Report { recovery_point, summary, progress, failed_collections, failed_total, plan, row_counts, .. } =
             report;
         if progress.bytes_total > 0 || progress.objects_total > 0 || progress.collections_total > 0 {
-            self.progress = Some(progress_of(progress, None));
+            self.run.progress = Some(progress_of(progress, None));
         }
         if *summary != Summary::default() {
-            self.summary = Some(summary_of(summary));
+            self.run.summary = Some(summary_of(summary));
         }
-        self.failed_collections = listed(failed_collections);
-        self.failed_collections_total = (*failed_total > 0).then(|| signed(*failed_total));
+        self.run.failed_collections = listed(failed_collections);
+        self.run.failed_collections_total = (*failed_total > 0).then(|| signed(*failed_total));
         match at.kind {
             RunKind::Backup => {
                 if let (Some(digest), Some(artifact)) = (&report.manifest_digest, &mut self.artifact) {
@@ -448,86 +421,5 @@ fn is_reason(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The stage as the reason of `Succeeded`.
-pub fn stage_reason(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Preflight => reason::PREFLIGHT,
-        Stage::Flushing => reason::FLUSHING,
-        Stage::CopyingMetadata => reason::COPYING_METADATA,
-        Stage::CopyingData => reason::COPYING_DATA,
-        Stage::Verifying => reason::VERIFYING,
-        Stage::Finalizing => reason::FINALIZING,
-    }
-}
-
-fn progress_of(new: &task::Progress, old: Option<&Progress>) -> Progress {
-    let known = |total: u64, value: u64| (total > 0).then(|| signed(value));
-    let (percent, display) = progress_text(new);
-    Progress {
-        // A later attempt may count anew; within one, what people see does not go back.
-        percent: percent.max(old.and_then(|old| old.percent)),
-        display: display.or_else(|| old.and_then(|old| old.display.clone())),
-        bytes_done: known(new.bytes_total, new.bytes_done),
-        bytes_total: known(new.bytes_total, new.bytes_total),
-        objects_done: known(new.objects_total, new.objects_done),
-        objects_total: known(new.objects_total, new.objects_total),
-        collections_done: known(new.collections_total, new.collections_done),
-        collections_total: known(new.collections_total, new.collections_total),
-        bytes_per_second: (new.bytes_per_second > 0).then(|| signed(new.bytes_per_second)),
-        eta_seconds: new.eta_seconds.map(signed),
-        stage: Some(stage_reason(new.stage).to_owned()),
-        heartbeat_time: new.time.map(|time| Time(time.round(jiff::Unit::Second).unwrap_or(time))),
-    }
-}
-
-fn summary_of(summary: &Summary) -> RunSummary {
-    RunSummary {
-        size_bytes: signed(summary.size_bytes),
-        size: size_text(summary.size_bytes),
-        objects: signed(summary.objects),
-        collections: signed(summary.collections),
-        databases: signed(summary.databases),
-        rows: signed(summary.rows),
-        warnings: i64::try_from(summary.warnings.len()).unwrap_or(i64::MAX),
-    }
-}
-
-fn plan_of(plan: &PlanSummary) -> RestorePlan {
-    let rename =
-        |mapping: &task::Rename| Rename { from: bounded(&mapping.from, ENTRY), to: bounded(&mapping.to, ENTRY) };
-    RestorePlan {
-        create: signed(plan.create),
-        skip: signed(plan.skip),
-        replace: signed(plan.replace),
-        append: signed(plan.append),
-        mappings: plan.mappings.iter().take(LISTED).map(rename).collect(),
-    }
-}
-
-fn listed(names: &[String]) -> Vec<String> {
-    names.iter().take(LISTED).map(|name| bounded(name, ENTRY)).collect()
-}
-
-/// Unsigned numbers of the engine in the signed ones Kubernetes has.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn seconds(time: Timestamp) -> String {
-    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
-}
-
-fn ordinal(position: i32) -> String {
-    let suffix = match (position % 10, position % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{position}{suffix}")
-}
-
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

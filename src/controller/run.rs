@@ -222,154 +222,26 @@ impl RunObject for MilvusRestore {
 }
 
 fn backup_record(status: &MilvusBackupStatus) -> Record {
-    let MilvusBackupStatus {
-        observed_generation,
-        conditions,
-        resolved,
-        location_name,
-        artifact,
-        recovery_point,
-        progress,
-        summary,
-        failed_collections,
-        failed_collections_total,
-        queue_position,
-        attempts,
-        started_at,
-        completed_at,
-        duration_seconds,
-        expires_at,
-        log_tail,
-    } = status.clone();
-    Record {
-        observed_generation,
-        conditions,
-        resolved,
-        location_name,
-        artifact,
-        recovery_point,
-        progress,
-        summary,
-        failed_collections,
-        failed_collections_total,
-        queue_position,
-        attempts,
-        started_at,
-        completed_at,
-        duration_seconds,
-        expires_at,
-        log_tail,
-        ..Record::default()
-    }
+    let MilvusBackupStatus { run, artifact, recovery_point, expires_at } = status.clone();
+    Record { run, artifact, recovery_point, expires_at, ..Record::default() }
 }
 
 fn restore_record(status: &MilvusRestoreStatus) -> Record {
-    let MilvusRestoreStatus {
-        observed_generation,
-        conditions,
-        resolved,
-        location_name,
-        pinned_artifact,
-        plan,
-        progress,
-        summary,
-        created_collections,
-        row_counts,
-        failed_collections,
-        failed_collections_total,
-        queue_position,
-        attempts,
-        started_at,
-        completed_at,
-        duration_seconds,
-        log_tail,
-    } = status.clone();
-    Record {
-        observed_generation,
-        conditions,
-        resolved,
-        location_name,
-        artifact: pinned_artifact,
-        plan,
-        progress,
-        summary,
-        created_collections,
-        row_counts,
-        failed_collections,
-        failed_collections_total,
-        queue_position,
-        attempts,
-        started_at,
-        completed_at,
-        duration_seconds,
-        log_tail,
-        ..Record::default()
-    }
+    let MilvusRestoreStatus { run, pinned_artifact, plan, created_collections, row_counts } = status.clone();
+    Record { run, artifact: pinned_artifact, plan, created_collections, row_counts, ..Record::default() }
 }
 
 /// A record as the status of its kind.
 pub fn status_value(kind: RunKind, record: Record) -> Value {
-    let Record {
-        observed_generation,
-        conditions,
-        resolved,
-        location_name,
-        artifact,
-        recovery_point,
-        progress,
-        summary,
-        failed_collections,
-        failed_collections_total,
-        queue_position,
-        attempts,
-        started_at,
-        completed_at,
-        duration_seconds,
-        expires_at,
-        log_tail,
-        plan,
-        created_collections,
-        row_counts,
-    } = record;
+    let Record { run, artifact, recovery_point, expires_at, plan, created_collections, row_counts } = record;
     let value = match kind {
-        RunKind::Backup => serde_json::to_value(MilvusBackupStatus {
-            observed_generation,
-            conditions,
-            resolved,
-            location_name,
-            artifact,
-            recovery_point,
-            progress,
-            summary,
-            failed_collections,
-            failed_collections_total,
-            queue_position,
-            attempts,
-            started_at,
-            completed_at,
-            duration_seconds,
-            expires_at,
-            log_tail,
-        }),
+        RunKind::Backup => serde_json::to_value(MilvusBackupStatus { run, artifact, recovery_point, expires_at }),
         RunKind::Restore => serde_json::to_value(MilvusRestoreStatus {
-            observed_generation,
-            conditions,
-            resolved,
-            location_name,
+            run,
             pinned_artifact: artifact,
             plan,
-            progress,
-            summary,
             created_collections,
             row_counts,
-            failed_collections,
-            failed_collections_total,
-            queue_position,
-            attempts,
-            started_at,
-            completed_at,
-            duration_seconds,
-            log_tail,
         }),
     };
     // Plain structs with text keys always serialise.

@@ -1,6 +1,6 @@
-//! Pure: sizes and progress as people read them.
+//! Pure: sizes, progress and sentences as people read them.
 
-use crate::engine::task::Progress;
+use crate::{api::conditions::MESSAGE_LIMIT, engine::task::Progress};
 
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -52,6 +52,23 @@ fn in_unit(bytes: u64, unit: usize) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
+/// Cuts a text to [`MESSAGE_LIMIT`].
+pub fn clip(text: &str) -> String {
+    bounded(text, MESSAGE_LIMIT)
+}
+
+/// Cuts a text to `limit` bytes at a character's edge.
+pub fn bounded(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub(3);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", text.get(..end).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -88,5 +105,11 @@ mod tests {
         let collections = Progress { collections_done: 1, collections_total: 2, ..Progress::default() };
         assert_eq!(progress_text(&collections).0, Some(50));
         assert_eq!(progress_text(&Progress::default()), (None, None));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_characters_edge() {
+        let text = clip(&"ä".repeat(2000));
+        assert!(text.len() <= MESSAGE_LIMIT && text.ends_with("..."));
     }
 }

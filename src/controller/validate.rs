@@ -296,7 +296,7 @@ fn restorable(backup: &BackupFetched, namespace: &str) -> Result<Artifact, Obsta
         return Err(obstacle(condition, reason::DELETING, format!("{name} is being deleted")));
     }
     let status = found.status.as_ref();
-    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let conditions = status.map(|status| status.run.conditions.as_slice()).unwrap_or_default();
     let succeeded = cond::find(conditions, cond::SUCCEEDED);
     let (stage, said) = succeeded.map_or(("", ""), |succeeded| (succeeded.reason.as_str(), succeeded.message.as_str()));
     if !cond::is_true(conditions, cond::READY) {
@@ -363,7 +363,7 @@ pub fn deletion(
             }
         }
         (_, Some(milvus)) => destined(&LocationFetched::OfMilvus, Some(milvus), namespace, condition)?,
-        (_, None) => remembered(&record.resolved).ok_or_else(|| {
+        (_, None) => remembered(&record.run.resolved).ok_or_else(|| {
             let message = "the bucket of this backup is not known any more: set lifecycle.deletionPolicy: Retain to let this object \
                            go and keep its data";
             obstacle(condition, reason::LOCATION_UNAVAILABLE, message)

@@ -2,6 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::RunStatus;
 
 const NAMESPACE: &str = "search";
 
@@ -311,8 +312,11 @@ fn replace_into_a_connection_is_confirmed_by_its_address() {
 #[test]
 fn a_deletion_finds_its_bucket_even_when_the_milvus_is_gone() {
     let valid = judge(resource(|_| {}), LocationFetched::Default(None)).unwrap();
-    let record =
-        Record { resolved: valid.milvus.to_status(), artifact: Some(valid.artifact.clone()), ..Record::default() };
+    let record = Record {
+        run: RunStatus { resolved: valid.milvus.to_status(), ..RunStatus::default() },
+        artifact: Some(valid.artifact.clone()),
+        ..Record::default()
+    };
     let of = |seen| deletion(&record, NAMESPACE, &LocationFetched::OfMilvus, Some(&named(seen))).unwrap().place;
     let (there, gone) = (of(resource(|_| {})), of(MilvusSeen::Absent));
     assert_eq!(there, gone);

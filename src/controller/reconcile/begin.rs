@@ -58,7 +58,7 @@ impl<K: RunObject> Pass<'_, K> {
             mounts: &mounts,
             wishes: self.object.job(),
             service_account: service_account.as_deref(),
-            location: record.location_name.as_deref(),
+            location: record.run.location_name.as_deref(),
             lease: Some(&lease),
             run_seconds: self.object.deadlines().run_seconds,
             config: &context.config,
@@ -100,7 +100,7 @@ impl<K: RunObject> Pass<'_, K> {
         let contenders = context.contenders().await;
         let ahead = line::contender(*object).map_or(0, |me| line::ahead(&me, contenders));
         // A run that has started keeps its turn between attempts.
-        let message = if ahead > 0 && record.attempts.is_empty() {
+        let message = if ahead > 0 && record.run.attempts.is_empty() {
             format!("{ahead} older run(s) wait for the same Milvus")
         } else {
             match context.lock(run, lease, moment.now).await.map_err(ReconcileError::Lock)? {
@@ -163,8 +163,8 @@ impl<K: RunObject> Pass<'_, K> {
             record.met(moment, cond::LOCATION_AVAILABLE, reason::AVAILABLE, &place);
             let (status, why, message) = valid.fate.condition();
             shared_fate(record, moment, status, why, message);
-            record.resolved = valid.milvus.to_status();
-            record.location_name = valid.destination.location.clone();
+            record.run.resolved = valid.milvus.to_status();
+            record.run.location_name = valid.destination.location.clone();
             record.artifact.get_or_insert_with(|| valid.artifact.clone());
             return Ok(Ok(Ready {
                 lock_key: validate::lock_key(&valid.milvus),
@@ -186,10 +186,10 @@ impl<K: RunObject> Pass<'_, K> {
         };
         record.met(moment, cond::TARGET_READY, reason::RESOLVED, &valid.milvus.notes.join("; "));
         record.met(moment, cond::SOURCE_AVAILABLE, reason::AVAILABLE, &valid.artifact.uri);
-        record.resolved = valid.milvus.to_status();
-        record.location_name = valid.source.location.clone();
+        record.run.resolved = valid.milvus.to_status();
+        record.run.location_name = valid.source.location.clone();
         record.artifact = Some(valid.artifact.clone());
-        let last = is_last(object.retry(), &record.attempts, attempt);
+        let last = is_last(object.retry(), &record.run.attempts, attempt);
         Ok(Ok(Ready {
             lock_key: validate::lock_key(&valid.milvus),
             written: task::restore(task_run, restore, &valid, last),
@@ -225,16 +225,17 @@ fn found_so_far(record: &mut Record, at: &Moment, obstacle: &Obstacle) {
 }
 
 fn shared_fate(record: &mut Record, at: &Moment, status: Status, why: &str, message: &str) {
-    set_condition(&mut record.conditions, cond::SHARED_FATE, status, why, message, at.generation, at.now);
+    set_condition(&mut record.run.conditions, cond::SHARED_FATE, status, why, message, at.generation, at.now);
 }
 
 /// Takes up a Job that status does not know: the operator died between creating it and writing so.
 pub(super) fn adopt(record: &mut Record, at: &Moment, number: u32, job: &Job) {
     record.begun(at, number, &job.name_any());
-    if let Some(attempt) = record.attempts.last_mut() {
+    if let Some(attempt) = record.run.attempts.last_mut() {
         attempt.started_at = job.metadata.creation_timestamp.clone().or(attempt.started_at.take());
     }
-    record.location_name = record.location_name.take().or_else(|| job.annotations().get(LOCATION_ANNOTATION).cloned());
+    record.run.location_name =
+        record.run.location_name.take().or_else(|| job.annotations().get(LOCATION_ANNOTATION).cloned());
     let Some(task) = job::task_of(job) else {
         return;
     };

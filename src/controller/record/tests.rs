@@ -3,7 +3,11 @@ use std::iter::repeat_n;
 use rstest::rstest;
 
 use super::*;
-use crate::exit::Class;
+use crate::{
+    api::ResolvedValue,
+    engine::task::{self, PlanSummary, Stage},
+    exit::Class,
+};
 
 fn moment(kind: RunKind, second: i64) -> Moment {
     let now = Timestamp::from_second(1_800_000_000 + second).unwrap();
@@ -57,7 +61,7 @@ fn kstatus(record: &Record, generation: i64, deleting: bool) -> &'static str {
     if deleting {
         return "Terminating";
     }
-    if record.observed_generation.is_some_and(|observed| observed != generation) {
+    if record.run.observed_generation.is_some_and(|observed| observed != generation) {
         return "InProgress";
     }
     if status("Reconciling") == Some("True") {
@@ -76,7 +80,8 @@ fn kstatus(record: &Record, generation: i64, deleting: bool) -> &'static str {
 #[case(RunKind::Backup)]
 #[case(RunKind::Restore)]
 fn the_kstatus_truth_table_holds(#[case] kind: RunKind) {
-    let untouched = Record { observed_generation: Some(-1), ..Record::default() };
+    let untouched =
+        Record { run: RunStatus { observed_generation: Some(-1), ..RunStatus::default() }, ..Record::default() };
     assert_eq!(kstatus(&untouched, 3, false), "InProgress", "new object, status default");
     assert_eq!(kstatus(&fresh(kind), 3, false), "InProgress", "first pass");
 
@@ -90,7 +95,7 @@ fn the_kstatus_truth_table_holds(#[case] kind: RunKind) {
     queued.waiting(&moment(kind, 1), &obstacle, Some(2));
     assert_eq!(kstatus(&queued, 3, false), "InProgress", "queued");
     assert_eq!(queued.stage(), "Queued");
-    assert_eq!(queued.progress.as_ref().unwrap().display.as_deref(), Some("2nd in line"));
+    assert_eq!(queued.run.progress.as_ref().unwrap().display.as_deref(), Some("2nd in line"));
 
     assert_eq!(kstatus(&running(kind), 3, false), "InProgress", "running");
     assert_eq!(running(kind).stage(), "CopyingData");
@@ -130,7 +135,7 @@ fn every_condition_is_there_from_the_first_pass() {
             assert!(!condition.reason.is_empty(), "{type_}");
             assert_eq!(condition.observed_generation, Some(3));
         }
-        assert_eq!(record.conditions.len(), all.len());
+        assert_eq!(record.run.conditions.len(), all.len());
     }
 }
 
@@ -146,10 +151,10 @@ fn a_second_pass_without_news_changes_nothing() {
 #[test]
 fn progress_and_start_are_recorded_while_it_runs() {
     let record = running(BACKUP);
-    let progress = record.progress.as_ref().unwrap();
+    let progress = record.run.progress.as_ref().unwrap();
     assert_eq!((progress.percent, progress.bytes_total), (Some(50), Some(10)));
     assert_eq!(progress.display.as_deref(), Some("50% 5/10 B"));
-    assert_eq!(record.started_at.as_ref().unwrap().0, moment(BACKUP, 1).now);
+    assert_eq!(record.run.started_at.as_ref().unwrap().0, moment(BACKUP, 1).now);
     assert_eq!(record.condition("Admitted").unwrap().status, "True");
 }
 
@@ -162,11 +167,11 @@ fn a_completed_backup_has_its_digest_and_totals() {
     record.close(&moment(BACKUP, 11), &ending(EndClass::Succeeded, Some(done)), Next::Succeeded, None);
     assert_eq!(record.outcome(), Some(true));
     assert_eq!(record.artifact.as_ref().unwrap().manifest_digest.as_ref().unwrap().len(), 64);
-    assert_eq!(record.summary.as_ref().unwrap().size, "2.0KiB");
-    assert_eq!(record.duration_seconds, Some(10));
+    assert_eq!(record.run.summary.as_ref().unwrap().size, "2.0KiB");
+    assert_eq!(record.run.duration_seconds, Some(10));
     assert_eq!(record.condition("Ready").unwrap().reason, "Restorable");
     assert_eq!(record.condition("Verified").unwrap().reason, "ManifestVerified");
-    assert_eq!(record.progress.as_ref().unwrap().display.as_deref(), Some("100%"));
+    assert_eq!(record.run.progress.as_ref().unwrap().display.as_deref(), Some("100%"));
 }
 
 #[test]
@@ -180,7 +185,7 @@ fn a_partial_backup_failed_but_can_be_restored_in_part() {
     assert_eq!(record.stage(), "PartiallyFailed");
     let ready = record.condition("Ready").unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "PartiallyRestorable"));
-    assert_eq!(record.failed_collections_total, Some(1));
+    assert_eq!(record.run.failed_collections_total, Some(1));
     assert!(record.artifact.unwrap().manifest_digest.is_some());
 }
 
@@ -198,7 +203,7 @@ fn the_reports_reason_is_the_reason_and_explains_another_condition() {
     assert_eq!(record.stage(), "StoragePathMismatch");
     assert_eq!(record.condition("SourceResolved").unwrap().reason, "StoragePathMismatch");
     assert_eq!(record.condition("Stalled").unwrap().message, "the message");
-    assert_eq!(record.log_tail.as_deref(), Some("tail"));
+    assert_eq!(record.run.log_tail.as_deref(), Some("tail"));
 }
 
 #[test]
@@ -210,14 +215,14 @@ fn a_reason_that_is_none_is_replaced() {
 #[test]
 fn a_missing_secret_is_a_condition_and_no_failure() {
     let mut record = running(BACKUP);
-    record.started_at = None;
+    record.run.started_at = None;
     let missing = Report { reason: "SecretNotFound".to_owned(), ..Report::default() };
     let end = ending(EndClass::Exit(Class::Configuration), Some(missing));
     record.close(&moment(BACKUP, 3), &end, Next::Retry { at: moment(BACKUP, 8).now }, None);
     assert_eq!(record.outcome(), None);
     let resolved = record.condition("SourceResolved").unwrap();
     assert_eq!((resolved.reason.as_str(), resolved.message.as_str()), ("SecretNotFound", "the message"));
-    assert_eq!(record.attempts[0].exit_class.as_deref(), Some("SecretNotFound"));
+    assert_eq!(record.run.attempts[0].exit_class.as_deref(), Some("SecretNotFound"));
 }
 
 #[test]
@@ -232,15 +237,15 @@ fn only_the_last_five_attempts_are_kept() {
             None,
         );
     }
-    assert_eq!(record.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
+    assert_eq!(record.run.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
 }
 
 #[test]
 fn an_attempt_found_again_is_not_recorded_twice() {
     let mut record = running(BACKUP);
     record.begun(&moment(BACKUP, 9), 1, "job");
-    assert_eq!(record.attempts.len(), 1);
-    assert_eq!(record.attempts[0].started_at.as_ref().unwrap().0, moment(BACKUP, 1).now);
+    assert_eq!(record.run.attempts.len(), 1);
+    assert_eq!(record.run.attempts[0].started_at.as_ref().unwrap().0, moment(BACKUP, 1).now);
 }
 
 #[test]
@@ -265,7 +270,7 @@ fn the_largest_report_of_ten_thousand_collections_stays_below_32_kib() {
         }
         for index in 0..20 {
             let value = ResolvedValue { value: "v".repeat(200), from: crate::api::Provenance::Spec };
-            record.resolved.insert(format!("value{index}"), value);
+            record.run.resolved.insert(format!("value{index}"), value);
         }
         for type_ in if kind == BACKUP { cond::BACKUP.as_slice() } else { &cond::RESTORE } {
             record.unmet(&moment(kind, 4), type_, "Failed", &"m".repeat(5_000));
