@@ -4,10 +4,11 @@ Rows are put in as whole columns over the wire (2 GiB through PyMilvus' rows wou
 no index, so that a restore is timed and not the building of one.
 """
 
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-import time
 
 import grpc
 import numpy
@@ -33,6 +34,7 @@ class DataSet:
     dim: int
     numbers: int  # INT64 fields beside the key
     texts: int  # VARCHAR fields
+    flushes: int = 1  # while it is filled: so many segments in each partition and shard
 
     @property
     def database(self) -> str:
@@ -54,13 +56,14 @@ class DataSet:
 
 
 def sets(scale: float) -> list[DataSet]:
-    """At scale 1 those of the targets. Small stays as it is; of many, fewer collections; of the others, fewer rows."""
+    """At scale 1 those of the targets. Small stays as it is; of many, fewer collections; of the others, fewer rows. Medium has
+    eight segments in one partition, as when the Go tool was timed with it."""
     many, rows = max(2, round(20 * scale)), max(1000, round(500_000 * scale))
     large = max(64 << 20, round(2 * GIB * scale))
     return [
         DataSet("small", "3 collections x 3,000 rows x 128", 3, 1, 2, 3000, 128, 1, 1),
         DataSet("many", f"{many} collections x 4 partitions x 2 shards of 250 rows x 32", many, 4, 2, 500, 32, 13, 1),
-        DataSet("medium", f"1 collection, {rows:,} rows x 128", 1, 4, 2, rows // 4, 128, 1, 1),
+        DataSet("medium", f"1 collection, {rows:,} rows x 128, 8 segments", 1, 1, 2, rows, 128, 1, 1, 4),
         DataSet("large", f"1 collection, {large / GIB:.2g} GiB of vectors x 2048", 1, 1, 1, large // 8192, 2048, 0, 0),
     ]
 
@@ -84,14 +87,18 @@ class Server:
                 partition = f"p{part}" if part else "_default"
                 if part:
                     collection.create_partition(partition)
-                self.insert(data, name, partition, first=part * data.rows, seed=[SEED, number, part])
+                bounds = [(part + i / data.flushes) * data.rows for i in range(data.flushes + 1)]
+                for first, end in itertools.pairwise(map(round, bounds)):
+                    if first % data.rows:
+                        self.flush(data, 600)
+                    self.insert(data, name, partition, first, end, seed=[SEED, number, first])
         self.flush(data, 600)
 
-    def insert(self, data: DataSet, name: str, partition: str, first: int, seed: list[int]) -> None:
+    def insert(self, data: DataSet, name: str, partition: str, first: int, end: int, seed: list[int]) -> None:
         source = numpy.random.default_rng(seed)
         batch = max(1, INSERT_BYTES // (4 * data.dim))
-        for start in range(first, first + data.rows, batch):
-            ids = numpy.arange(start, min(start + batch, first + data.rows), dtype="<i8")
+        for start in range(first, end, batch):
+            ids = numpy.arange(start, min(start + batch, end), dtype="<i8")
             vectors = source.random((len(ids), data.dim), dtype=numpy.float32)
             columns = [longs("id", ids), *(longs(f"n{i}", ids * (i + 1)) for i in range(data.numbers))]
             columns += [texts(f"t{i}", [f"row {n} of {name}" for n in ids]) for i in range(data.texts)]
