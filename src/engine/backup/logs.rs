@@ -49,7 +49,16 @@ impl Logs {
     }
 }
 
-/// Lists the objects of these segments, page by page; those of others are not kept.
+/// The collections that have delta logs, found by one listing of folders instead of one for each collection.
+///
+/// # Errors
+/// The store's.
+pub async fn with_deltas(store: &dyn Store, root_path: &str) -> Result<BTreeSet<i64>, EngineError> {
+    let folders = store.folders(&layout::milvus_log_prefix(root_path, LogKind::Delta)).await?;
+    Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
+}
+
+/// Lists the objects of these segments and kinds, page by page; those of others are not kept.
 ///
 /// # Errors
 /// The store's.
@@ -58,9 +67,10 @@ pub async fn of(
     root_path: &str,
     collection: i64,
     segments: &BTreeSet<(i64, i64)>,
+    kinds: &[LogKind],
 ) -> Result<Logs, EngineError> {
     let mut by_segment: BTreeMap<(i64, i64), Vec<Log>> = BTreeMap::new();
-    for kind in [LogKind::Insert, LogKind::Delta] {
+    for &kind in kinds {
         let mut last = None;
         let mut listing = Listing::new(store, layout::milvus_collection_prefix(root_path, kind, collection));
         while let Some(page) = listing.next().await? {
@@ -131,7 +141,8 @@ mod tests {
             tags.insert(key, store.put(&format!("files/{key}"), key.into()).await.unwrap());
         }
         let tag = |key| Tag::from(tags[key].as_str());
-        let mut listed = of(&store, "files", 1, &BTreeSet::from([(7, 2), (8, 2)])).await.unwrap();
+        let kinds = [LogKind::Insert, LogKind::Delta];
+        let mut listed = of(&store, "files", 1, &BTreeSet::from([(7, 2), (8, 2)]), &kinds).await.unwrap();
         let seven: Vec<_> = listed.take(&segment(7)).into_iter().map(|log| (log.field, log.id, log.tag)).collect();
         assert_eq!(
             seven,
@@ -144,5 +155,22 @@ mod tests {
         );
         assert_eq!(listed.take(&segment(8)).len(), 1);
         assert!(listed.by_segment.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_listing_of_folders_tells_which_collections_have_delta_logs() {
+        let store = MemoryService::new("s").bucket("b");
+        for key in [
+            "delta_log/12/2/7/15",
+            "delta_log/12/3/8/16",
+            "delta_log/9/-1/5/1",
+            "delta_log/x/1",
+            "insert_log/3/1/1/0/1",
+        ] {
+            store.put(&format!("files/{key}"), key.into()).await.unwrap();
+        }
+        assert_eq!(with_deltas(&store, "files").await.unwrap(), BTreeSet::from([9, 12]));
+        let inserts = of(&store, "files", 12, &BTreeSet::from([(7, 2)]), &[LogKind::Insert]).await.unwrap();
+        assert!(inserts.by_segment.is_empty());
     }
 }

@@ -13,9 +13,9 @@ use super::*;
 use crate::engine::computed::{Computed, FIELDS, ID, NAME, Open, PREFIX, ROOT, peak};
 use crate::engine::proof;
 use crate::engine::task::{Limits, VerifyBackup};
-use crate::manifest::OperatorManifest;
 use crate::manifest::backup_info::PartitionBackupInfo;
 use crate::manifest::operator_manifest::{FORMAT_VERSION, Source, Totals, digest};
+use crate::manifest::{LogKind, OperatorManifest};
 use crate::milvus::{Segment, SegmentLevel, SegmentState};
 
 const MIB: u64 = 1 << 20;
@@ -69,7 +69,7 @@ async fn back_up(directory: &Path, objects: u64) {
     let (mut info, segments) = described(objects);
     steps.done("begun");
     let wanted = segments.iter().map(logs::Logs::place).collect();
-    let listed = logs::of(store.as_ref(), ROOT, ID, &wanted).await.unwrap();
+    let listed = logs::of(store.as_ref(), ROOT, ID, &wanted, &[LogKind::Insert, LogKind::Delta]).await.unwrap();
     drop(wanted);
     let found = segments::assign(segments, listed, false, &BTreeSet::new()).unwrap();
     steps.done("listed");

@@ -44,7 +44,8 @@ const COLUMN_GROUPS: i64 = 2;
 /// Highest storage version this program can copy and bring back: column groups.
 pub const STORAGE_VERSION: i64 = 2;
 
-/// Asks for the segments of a collection and finds their objects.
+/// Asks for the segments of a collection and finds their objects. `with_deltas` are the collections that have delta logs,
+/// where that is known; those of others are not listed.
 ///
 /// # Errors
 /// [`EngineError::StoragePathMismatch`] when segments with rows have no objects even after looking again.
@@ -54,6 +55,7 @@ pub async fn of(
     root_path: &str,
     info: &CollectionBackupInfo,
     ticket: Option<&FlushTicket>,
+    with_deltas: Option<&BTreeSet<i64>>,
 ) -> Result<Vec<Found>, EngineError> {
     let name = Name::new(&info.db_name, &info.collection_name);
     let mut pauses =
@@ -61,7 +63,7 @@ pub async fn of(
     let mut missing = Vec::new();
     // From 2.4.0 on there are delete-only segments, from 2.4.7 on they are told as such.
     let untold = milvus.version().has(Gate::DeleteSegments) && !milvus.version().has(Gate::SegmentLevel);
-    for _ in 0..TRIES {
+    for number in 0..TRIES {
         let segments = patient(|| milvus.segments(&name.database, &name.collection)).await?;
         let segments = consistent(segments, ticket, untold);
         let segments = of_known_partitions(milvus, &name, info, segments).await?;
@@ -73,7 +75,13 @@ pub async fn of(
         }
         let files = exact(milvus, &name, info.collection_id, &segments).await?;
         let wanted: BTreeSet<(i64, i64)> = segments.iter().map(Logs::place).collect();
-        let logs = logs::of(store, root_path, info.collection_id, &wanted).await?;
+        let deltas = match &files {
+            Exact::Known(files) => files.iter().any(|files| !files.deltas.is_empty()),
+            // Looking again means that something has changed since the folders were listed.
+            _ => number > 0 || with_deltas.is_none_or(|known| known.contains(&info.collection_id)),
+        };
+        let kinds: &[LogKind] = if deltas { &[LogKind::Insert, LogKind::Delta] } else { &[LogKind::Insert] };
+        let logs = logs::of(store, root_path, info.collection_id, &wanted, kinds).await?;
         let assigned = match files {
             // Compaction took a segment between the two questions.
             Exact::Vanished(segments) => Err(segments),
