@@ -57,6 +57,17 @@ impl Failure {
         Failure { kind, code: code.into(), cause: cause.into(), after: None }
     }
 
+    /// What the service put in words; without a code its status is one.
+    pub(super) fn answered(kind: Kind, status: u16, code: Option<&str>, message: Option<&str>) -> Failure {
+        let status = status.to_string();
+        let code = code.unwrap_or(&status);
+        let cause = match message {
+            Some(message) => format!("{message} ({code})"),
+            None => format!("answer {code}"),
+        };
+        Failure::new(kind, code, cause)
+    }
+
     pub(super) fn timed_out(limit: Duration) -> Failure {
         Failure::new(Kind::Passing, TIMEOUT, format!("no answer within {} s", limit.as_secs()))
     }

@@ -279,13 +279,7 @@ fn answered_failure(status: u16, code: Option<&str>, message: Option<&str>) -> F
         (_, status) if is_passing_status(status) => Kind::Passing,
         _ => Kind::Rejected,
     };
-    let status = status.to_string();
-    let code = code.unwrap_or(&status);
-    let cause = match message {
-        Some(message) => format!("{message} ({code})"),
-        None => format!("answer {code}"),
-    };
-    Failure::new(kind, code, cause)
+    Failure::answered(kind, status, code, message)
 }
 
 #[cfg(test)]

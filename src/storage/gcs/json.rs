@@ -115,8 +115,7 @@ pub(super) fn failure(status: u16, text: &[u8]) -> Failure {
         (false, _) => reason,
     };
     let message: String = message.chars().take(300).collect();
-    let cause = if message.is_empty() { format!("answer {code}") } else { format!("{message} ({code})") };
-    Failure::new(kind, &code, cause)
+    Failure::answered(kind, status, Some(&code), Some(message.as_str()).filter(|message| !message.is_empty()))
 }
 
 #[cfg(test)]

@@ -87,13 +87,7 @@ pub(in crate::storage) fn answered_failure(status: u16, code: Option<&str>, mess
         (_, 200..=299) => Kind::Passing,
         _ => Kind::Rejected,
     };
-    let status = status.to_string();
-    let code = code.unwrap_or(&status);
-    let cause = match message {
-        Some(message) => format!("{message} ({code})"),
-        None => format!("answer {code}"),
-    };
-    Failure::new(kind, code, cause)
+    Failure::answered(kind, status, code, message)
 }
 
 #[cfg(test)]
