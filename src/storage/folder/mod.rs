@@ -7,6 +7,7 @@
 //!
 //! The ETag is time of change, size and inode number, so it tells that a file was replaced, and is no digest.
 
+mod draft;
 mod files;
 mod list;
 mod path;
