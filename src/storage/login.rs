@@ -1,11 +1,14 @@
-//! What authorizes requests to Azure and Google: where it comes from, how long it is used, and what happens when it is
-//! refused. The same rules as for the keys of S3 (`s3/keys.rs`), whose library has its own types.
+//! What authorizes requests: where it comes from, how long it is used, and what happens when it is refused.
+//!
+//! A Secret that was changed and a session that was ended early are noticed only when the service refuses a request; then
+//! the source is asked again, at most once per refusal.
 
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_sdk_s3::config::Credentials;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -14,7 +17,7 @@ use tokio::sync::Mutex;
 use super::failure::{Failure, Kind, UNREADABLE, is_passing_status};
 use super::transport::Wire;
 
-/// Tokens are renewed so long before they expire.
+/// Logins are renewed so long before they expire.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How long an identity service or a file may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -22,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LONGEST_REASON: usize = 300;
 
 /// Authorizes a request.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Login {
+    /// Keys of S3: sign each request.
+    AccessKeys(Credentials),
     /// Key of an Azure account: signs each request.
     AccountKey {
         /// Account.
@@ -45,6 +50,7 @@ pub(super) enum Login {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Login::AccessKeys(_) => "AccessKeys",
             Login::AccountKey { .. } => "AccountKey",
             Login::Bearer { .. } => "Bearer",
             Login::Anonymous => "Anonymous",
@@ -54,33 +60,57 @@ impl fmt::Debug for Login {
 
 impl Login {
     fn lasts(&self, margin: Duration) -> bool {
-        match self {
-            Login::Bearer { expires, .. } => *expires > SystemTime::now() + margin,
-            Login::AccountKey { .. } | Login::Anonymous => true,
+        let expires = match self {
+            Login::AccessKeys(keys) => keys.expiry(),
+            Login::Bearer { expires, .. } => Some(*expires),
+            Login::AccountKey { .. } | Login::Anonymous => None,
+        };
+        expires.is_none_or(|expires| expires > SystemTime::now() + margin)
+    }
+
+    /// Whether the service cannot tell one from the other. When they expire is no part of it.
+    fn is(&self, other: &Login) -> bool {
+        match (self, other) {
+            (Login::AccessKeys(one), Login::AccessKeys(other)) => {
+                one.access_key_id() == other.access_key_id()
+                    && one.secret_access_key() == other.secret_access_key()
+                    && one.session_token() == other.session_token()
+            }
+            (Login::AccountKey { account, key }, Login::AccountKey { account: other, key: others }) => {
+                account == other && key == others
+            }
+            (Login::Bearer { token, .. }, Login::Bearer { token: other, .. }) => token == other,
+            (Login::Anonymous, Login::Anonymous) => true,
+            _ => false,
         }
     }
 }
 
 /// Where logins come from.
 #[async_trait]
-pub(super) trait Source: Send + Sync + fmt::Debug {
+pub(super) trait Source: Send + Sync {
     /// A fresh one.
     async fn login(&self) -> Result<Login, Failure>;
 }
 
 /// The login in use and its source.
-#[derive(Debug)]
 pub(super) struct Ring {
     /// None where it was given and there is no other.
     source: Option<Box<dyn Source>>,
     held: Mutex<Held>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Held {
     login: Option<Login>,
     /// Counts how often another login was found.
     changes: u64,
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").finish_non_exhaustive()
+    }
 }
 
 impl Ring {
@@ -110,7 +140,7 @@ impl Ring {
             return false;
         }
         match self.fetch().await {
-            Ok(login) if held.login.as_ref() != Some(&login) => {
+            Ok(login) if held.login.as_ref().is_none_or(|old| !old.is(&login)) => {
                 tracing::info!("the store refused the keys; there are others now");
                 *held = Held { login: Some(login), changes: changes + 1 };
                 true
@@ -224,7 +254,6 @@ mod tests {
     use super::*;
 
     /// Tokens 0, 1, ... of so many seconds.
-    #[derive(Debug)]
     struct Short(AtomicU64, Duration);
 
     #[async_trait]

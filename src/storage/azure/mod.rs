@@ -196,7 +196,7 @@ impl AzureStore {
                 headers.push(("authorization", authorization));
             }
             Login::Bearer { token, .. } => headers.push(("authorization", format!("Bearer {token}"))),
-            Login::Anonymous => {}
+            Login::Anonymous | Login::AccessKeys(_) => {}
         }
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();

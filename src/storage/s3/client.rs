@@ -14,7 +14,8 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 
-use super::keys::{Keyring, Keys};
+use super::keys::Keys;
+use crate::storage::login::Ring;
 use crate::storage::transport::{CONNECT_TIMEOUT, service_of, trust};
 use crate::storage::{Place, StoreError};
 
@@ -69,7 +70,7 @@ impl S3Config {
 
     /// A client that speaks over `transport`. Retries, time limits of attempts and the watch over stalled bodies are the
     /// caller's: the library's own would repeat what must not be repeated and cut long silent copies.
-    pub(super) fn client(&self, transport: SharedHttpClient, keyring: Arc<Keyring>) -> Client {
+    pub(super) fn client(&self, transport: SharedHttpClient, ring: Arc<Ring>) -> Client {
         let (sent, checked) = match self.checksums {
             Checksums::WhenRequired => {
                 (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
@@ -78,7 +79,7 @@ impl S3Config {
                 (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
             }
         };
-        let keys: Arc<dyn ProvideCredentials> = keyring;
+        let keys: Arc<dyn ProvideCredentials> = ring;
         let mut builder = Config::builder()
             .http_client(transport)
             .behavior_version(BehaviorVersion::v2026_01_12())

@@ -1,23 +1,15 @@
-//! The keys that sign requests: where they come from, how long they are used, and what happens when they are refused.
-//!
-//! The library's own cache keeps keys until they expire. A Secret that was changed and a session that was ended early are
-//! noticed only when the service refuses what was signed; then the source is asked again, at most once per refusal.
+//! Where the keys come from that sign requests to S3. How long they are used is a matter of their ring (`login`).
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
 
+use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
-use tokio::sync::Mutex;
 
-use crate::storage::failure::UNREADABLE;
-
-/// Keys are renewed so long before they expire.
-const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// How long an identity service or a file may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::storage::failure::{Failure, Kind, chain};
+use crate::storage::login::{Login, Ring, Source, read};
 
 /// Where the keys of a bucket come from.
 #[derive(Clone)]
@@ -64,159 +56,92 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The keys in use and their source.
-pub(super) struct Keyring {
-    source: Source,
-    held: Mutex<Held>,
-}
-
-enum Source {
-    Fixed,
-    Files { access_key: PathBuf, secret_key: PathBuf, session_token: Option<PathBuf> },
-    Environment(SharedCredentialsProvider),
-}
-
-#[derive(Default)]
-struct Held {
-    keys: Option<Credentials>,
-    /// Counts how often other keys were found.
-    changes: u64,
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").finish_non_exhaustive()
+/// The ring of these keys; only for ambient ones it is looked which source there is.
+pub(super) async fn ring(keys: &Keys, region: &str) -> Ring {
+    match keys.clone() {
+        Keys::Static { access_key, secret_key, session_token } => {
+            Ring::fixed(Login::AccessKeys(Credentials::new(access_key, secret_key, session_token, None, "static")))
+        }
+        Keys::Files { access_key, secret_key, session_token } => {
+            Ring::of(KeyFiles { access_key, secret_key, session_token })
+        }
+        Keys::Ambient => {
+            // The identity services are not the bucket's endpoint: they get the library's own transport.
+            let ambient = aws_config::defaults(BehaviorVersion::v2026_01_12());
+            let ambient = ambient.region(Region::new(region.to_owned())).load().await;
+            ambient.credentials_provider().map_or_else(|| Ring::fixed(Login::Anonymous), |keys| Ring::of(Ambient(keys)))
+        }
     }
 }
 
-impl Keyring {
-    /// Keys from this source; only for ambient ones it is looked which source there is.
-    pub(super) async fn of(keys: &Keys, region: &str) -> Keyring {
-        let mut held = Held::default();
-        let source = match keys.clone() {
-            Keys::Static { access_key, secret_key, session_token } => {
-                held.keys = Some(Credentials::new(access_key, secret_key, session_token, None, "static"));
-                Source::Fixed
-            }
-            Keys::Files { access_key, secret_key, session_token } => {
-                Source::Files { access_key, secret_key, session_token }
-            }
-            Keys::Ambient => {
-                // The identity services are not the bucket's endpoint: they get the library's own transport.
-                let ambient = aws_config::defaults(BehaviorVersion::v2026_01_12())
-                    .region(Region::new(region.to_owned()))
-                    .load()
-                    .await;
-                ambient.credentials_provider().map_or(Source::Fixed, Source::Environment)
-            }
+struct KeyFiles {
+    access_key: PathBuf,
+    secret_key: PathBuf,
+    session_token: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Source for KeyFiles {
+    async fn login(&self) -> Result<Login, Failure> {
+        let token = match &self.session_token {
+            Some(path) => Some(read(path).await?),
+            None => None,
         };
-        Keyring { source, held: Mutex::new(held) }
-    }
-
-    /// How often other keys were found so far.
-    pub(super) async fn changes(&self) -> u64 {
-        self.held.lock().await.changes
-    }
-
-    /// Asks the source again after the service has refused keys that were taken when there had been `changes`. Answers
-    /// whether there are others now.
-    pub(super) async fn renew(&self, changes: u64) -> bool {
-        let mut held = self.held.lock().await;
-        if held.changes != changes {
-            return true;
-        }
-        match self.fetch().await {
-            Ok(keys) if held.keys.as_ref().is_none_or(|old| !is_same(old, &keys)) => {
-                tracing::info!("the store refused the keys; there are others now");
-                *held = Held { keys: Some(keys), changes: changes + 1 };
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                tracing::warn!(%error, "the store refused the keys, and others cannot be had");
-                false
-            }
-        }
-    }
-
-    async fn keys(&self) -> Result<Credentials, CredentialsError> {
-        let mut held = self.held.lock().await;
-        let lasts = |keys: &Credentials, margin: Duration| {
-            keys.expiry().is_none_or(|expiry| expiry > SystemTime::now() + margin)
-        };
-        if let Some(keys) = held.keys.as_ref().filter(|keys| lasts(keys, MARGIN)) {
-            return Ok(keys.clone());
-        }
-        match (self.fetch().await, &held.keys) {
-            (Ok(keys), _) => {
-                held.keys = Some(keys.clone());
-                Ok(keys)
-            }
-            // The last minutes of the old ones may be enough for the identity service to come back.
-            (Err(error), Some(keys)) if lasts(keys, Duration::ZERO) => {
-                tracing::warn!(%error, "the keys expire soon and cannot be renewed yet");
-                Ok(keys.clone())
-            }
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    async fn fetch(&self) -> Result<Credentials, CredentialsError> {
-        match tokio::time::timeout(PATIENCE, self.ask()).await {
-            Ok(keys) => keys,
-            Err(_) => Err(CredentialsError::provider_timed_out(PATIENCE)),
-        }
-    }
-
-    async fn ask(&self) -> Result<Credentials, CredentialsError> {
-        match &self.source {
-            Source::Fixed => Err(CredentialsError::not_loaded("there are no other keys")),
-            Source::Files { access_key, secret_key, session_token } => {
-                let token = match session_token {
-                    Some(path) => Some(read(path).await?),
-                    None => None,
-                };
-                Ok(Credentials::new(read(access_key).await?, read(secret_key).await?, token, None, "files"))
-            }
-            Source::Environment(chain) => chain.provide_credentials().await,
-        }
+        let (access_key, secret_key) = (read(&self.access_key).await?, read(&self.secret_key).await?);
+        Ok(Login::AccessKeys(Credentials::new(access_key, secret_key, token, None, "files")))
     }
 }
 
-impl ProvideCredentials for Keyring {
+struct Ambient(SharedCredentialsProvider);
+
+#[async_trait]
+impl Source for Ambient {
+    async fn login(&self) -> Result<Login, Failure> {
+        let keys = self.0.provide_credentials().await;
+        keys.map(Login::AccessKeys).map_err(|error| Failure::new(Kind::Passing, "NoCredentials", chain(&error)))
+    }
+}
+
+/// For the library that signs. Its cache would keep keys until they expire; the ring lets go of refused ones.
+impl ProvideCredentials for Ring {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.keys())
+        future::ProvideCredentials::new(async {
+            match self.login().await {
+                Ok(Login::AccessKeys(keys)) => Ok(keys),
+                Ok(_) => Err(CredentialsError::not_loaded("there are no keys")),
+                // What it means is told by its words again (`failure::dispatch_failure`).
+                Err(failure) if failure.kind == Kind::Setup => {
+                    Err(CredentialsError::invalid_configuration(failure.cause))
+                }
+                Err(failure) => Err(CredentialsError::provider_error(failure.cause)),
+            }
+        })
     }
-}
-
-fn is_same(one: &Credentials, other: &Credentials) -> bool {
-    one.access_key_id() == other.access_key_id()
-        && one.secret_access_key() == other.secret_access_key()
-        && one.session_token() == other.session_token()
-}
-
-/// A value, without the line end that editors add.
-async fn read(path: &Path) -> Result<String, CredentialsError> {
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| {
-        CredentialsError::invalid_configuration(format!("{UNREADABLE} {}: {error}", path.display()))
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
 
-    async fn files(folder: &Path) -> Keyring {
+    use super::*;
+    use crate::storage::failure::UNREADABLE;
+
+    async fn files(folder: &Path) -> Ring {
         let keys = Keys::Files {
             access_key: folder.join("access"),
             secret_key: folder.join("secret"),
             session_token: Some(folder.join("token")),
         };
-        Keyring::of(&keys, "us-east-1").await
+        ring(&keys, "us-east-1").await
+    }
+
+    async fn keys(ring: &Ring) -> Credentials {
+        ring.provide_credentials().await.unwrap()
     }
 
     fn write(folder: &Path, secret: &str) {
@@ -230,13 +155,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "one");
         let ring = files(folder.path()).await;
-        assert_eq!(ring.keys().await.unwrap().secret_access_key(), "one");
+        assert_eq!(keys(&ring).await.secret_access_key(), "one");
         write(folder.path(), "two");
-        let keys = ring.keys().await.unwrap();
-        assert_eq!((keys.secret_access_key(), keys.session_token()), ("one", Some("t")));
+        let still = keys(&ring).await;
+        assert_eq!((still.secret_access_key(), still.session_token()), ("one", Some("t")));
         let seen = ring.changes().await;
         assert!(ring.renew(seen).await);
-        assert_eq!(ring.keys().await.unwrap().secret_access_key(), "two");
+        assert_eq!(keys(&ring).await.secret_access_key(), "two");
         // Another request that was signed with the old keys needs no further look.
         std::fs::remove_file(folder.path().join("secret")).unwrap();
         assert!(ring.renew(seen).await);
@@ -248,34 +173,54 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "one");
         let ring = files(folder.path()).await;
-        ring.keys().await.unwrap();
+        keys(&ring).await;
         assert!(!ring.renew(ring.changes().await).await);
         let given = Keys::Static { access_key: "a".into(), secret_key: "s".into(), session_token: None };
-        assert!(!Keyring::of(&given, "r").await.renew(0).await);
+        assert!(!super::ring(&given, "r").await.renew(0).await);
     }
 
+    /// Keys k0, k1, ... of so long a life.
     #[derive(Debug)]
-    struct Short(std::sync::atomic::AtomicU64, Duration);
+    struct Short(AtomicU64, Duration);
 
     impl ProvideCredentials for Short {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            let nth = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let nth = self.0.fetch_add(1, Ordering::SeqCst);
             let expiry = SystemTime::now() + self.1;
             future::ProvideCredentials::ready(Ok(Credentials::new(format!("k{nth}"), "s", None, Some(expiry), "test")))
         }
     }
 
     #[tokio::test]
-    async fn keys_are_renewed_before_they_expire() {
-        for (lasts, expected) in [(MARGIN * 2, "k0"), (MARGIN / 2, "k1")] {
-            let source = Source::Environment(SharedCredentialsProvider::new(Short(Default::default(), lasts)));
-            let ring = Keyring { source, held: Mutex::default() };
-            ring.keys().await.unwrap();
-            assert_eq!(ring.keys().await.unwrap().access_key_id(), expected);
+    async fn keys_of_the_environment_are_renewed_before_they_expire() {
+        for (hours, expected) in [(1, "k0"), (0, "k1")] {
+            let short = Short(AtomicU64::default(), Duration::from_secs(60 + hours * 3600));
+            let ring = Ring::of(Ambient(SharedCredentialsProvider::new(short)));
+            keys(&ring).await;
+            assert_eq!(keys(&ring).await.access_key_id(), expected);
         }
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl ProvideCredentials for Nobody {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("no credentials found in chain")))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_environment_without_keys_is_told_in_the_words_of_its_source() {
+        let ring = Ring::of(Ambient(SharedCredentialsProvider::new(Nobody)));
+        let error = ring.provide_credentials().await.unwrap_err();
+        assert!(chain(&error).contains("no credentials found in chain"), "{}", chain(&error));
     }
 
     #[tokio::test]
@@ -284,7 +229,7 @@ mod tests {
         write(folder.path(), "very-secret");
         std::fs::remove_file(folder.path().join("token")).unwrap();
         let ring = files(folder.path()).await;
-        let error = format!("{:?}", ring.keys().await.unwrap_err());
+        let error = format!("{:?}", ring.provide_credentials().await.unwrap_err());
         assert!(error.contains(UNREADABLE) && error.contains("token") && !error.contains("very-secret"), "{error}");
         assert!(!format!("{ring:?}").contains("secret"));
     }

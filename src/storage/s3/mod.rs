@@ -27,8 +27,8 @@ use futures::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use self::keys::Keyring;
 use super::failure::{Failure, Kind};
+use super::login::Ring;
 use super::reading::{Opened, bare_etag, byte_range, collect};
 use super::retry::{Meter, Outcome, RetryPolicy, send};
 use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
@@ -46,7 +46,7 @@ const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remov
 pub struct S3Store {
     pub(super) client: Client,
     pub(super) place: Place,
-    keyring: Arc<Keyring>,
+    ring: Arc<Ring>,
     pub(super) policy: RetryPolicy,
     pub(super) meter: Arc<Meter>,
 }
@@ -73,9 +73,9 @@ impl S3Store {
     /// As [`open`](Self::open), over connections of the caller's: tests answer in process with it.
     pub async fn open_over(config: S3Config, transport: SharedHttpClient) -> Result<S3Store, StoreError> {
         let place = config.place()?;
-        let keyring = Arc::new(Keyring::of(&config.keys, config.region()).await);
-        let client = config.client(transport, keyring.clone());
-        Ok(S3Store { client, place, keyring, policy: RetryPolicy::default(), meter: Arc::default() })
+        let ring = Arc::new(keys::ring(&config.keys, config.region()).await);
+        let client = config.client(transport, ring.clone());
+        Ok(S3Store { client, place, ring, policy: RetryPolicy::default(), meter: Arc::default() })
     }
 
     /// The same store with other limits.
@@ -89,10 +89,10 @@ impl S3Store {
         F: FnMut() -> Sent,
         Sent: Future<Output = Result<T, Failure>>,
     {
-        let changes = self.keyring.changes().await;
+        let changes = self.ring.changes().await;
         let first = send(&self.policy, &self.meter, act, limit, &mut request).await;
         match &first.result {
-            Err(failure) if failure.doubts_keys() && self.keyring.renew(changes).await => {}
+            Err(failure) if failure.doubts_keys() && self.ring.renew(changes).await => {}
             _ => return first,
         }
         let second = send(&self.policy, &self.meter, act, limit, &mut request).await;
