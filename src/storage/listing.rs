@@ -1,5 +1,8 @@
 //! Listings: page by page where they are long, or whole.
 
+use std::collections::BTreeSet;
+use std::future::Future;
+
 use super::{ObjectMeta, Store, StoreError};
 
 /// A listing that is read page by page, in the order of the service. What is listed twice comes twice.
@@ -37,6 +40,26 @@ impl<'s> Listing<'s> {
         }
         self.after = page.next;
         Ok(Some(page.objects))
+    }
+}
+
+/// The names of the folders right below `prefix`, ascending. `page` asks for what is listed behind a mark, and answers keys
+/// or folders, and the next mark.
+pub(super) async fn names_below<Ask, Asking>(prefix: &str, page: Ask) -> Result<Vec<String>, StoreError>
+where
+    Ask: Fn(Option<String>) -> Asking,
+    Asking: Future<Output = Result<(Vec<String>, Option<String>), StoreError>>,
+{
+    let mut names = BTreeSet::new();
+    let mut after: Option<String> = None;
+    loop {
+        let (listed, next) = page(after.clone()).await?;
+        let below = listed.iter().filter_map(|listed| listed.strip_prefix(prefix)?.split_once('/'));
+        names.extend(below.map(|(name, _)| name.to_owned()));
+        if next.is_none() || next == after {
+            return Ok(names.into_iter().collect());
+        }
+        after = next;
     }
 }
 

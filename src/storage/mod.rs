@@ -3,7 +3,6 @@
 //! Owns keys, sizes, ETags, retries of single requests and the choice between server-side copy and streaming. Must never
 //! know what an object means (binlog, manifest) or that Milvus exists.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -23,11 +22,11 @@ pub mod memory;
 mod pace;
 pub mod pieces;
 mod reading;
-mod rest;
 mod retry;
 mod s3;
 #[cfg(test)]
 mod script;
+mod sender;
 mod tag;
 mod transfer;
 mod transport;
@@ -173,17 +172,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The names right below `prefix` under which there are objects: with `a/b/1` and `a/c`, `a/` has the folder `b`.
     /// Ascending, without slashes. `prefix` is empty or ends in a slash.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
+        listing::names_below(prefix, |after| async move {
             let page = self.list_page(prefix, after.as_deref()).await?;
-            let below = page.objects.iter().filter_map(|object| object.key.strip_prefix(prefix)?.split_once('/'));
-            names.extend(below.map(|(name, _)| name.to_owned()));
-            if page.next.is_none() || page.next == after {
-                return Ok(names.into_iter().collect());
-            }
-            after = page.next;
-        }
+            Ok((page.objects.into_iter().map(|object| object.key).collect(), page.next))
+        })
+        .await
     }
     /// A whole object. Only for small ones: it is held in memory.
     async fn get(&self, key: &str) -> Result<Bytes, StoreError>;

@@ -13,6 +13,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Connector, ConnectorBuilder};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -141,7 +142,37 @@ impl Wire {
     }
 }
 
+/// A request as it is sent.
+pub(super) fn request(
+    method: Method,
+    uri: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+) -> Result<http::Request<Bytes>, Failure> {
+    // Writes without content have to say so.
+    let mut request = http::Request::builder().method(method).uri(uri).header("content-length", body.len());
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(body).map_err(|error| Failure::new(Kind::Rejected, "Construction", error.to_string()))
+}
+
 impl Answer {
+    /// This, if it is a success. What else it says is judged by its status and its body.
+    pub(super) async fn success(
+        self,
+        limit: Duration,
+        judge: impl FnOnce(u16, &[u8]) -> Failure,
+    ) -> Result<Answer, Failure> {
+        let (status, after) = (self.status(), self.after());
+        if status < 300 {
+            return Ok(self);
+        }
+        // The body only says it in other words.
+        let text = self.text(limit).await.unwrap_or_default();
+        Err(Failure { after, ..judge(status, &text) })
+    }
+
     pub(super) fn status(&self) -> u16 {
         self.0.status().as_u16()
     }

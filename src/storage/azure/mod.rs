@@ -24,10 +24,10 @@ use self::identity::Identity;
 use self::sign::{Signed, authorization};
 use super::failure::{Failure, Kind, is_passing_status};
 use super::login::{Login, Ring, Source, read};
-use super::rest::Rest;
 use super::retry::RetryPolicy;
 use super::s3::Keys;
-use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
+use super::sender::Sender;
+use super::transport::{Answer, Proxy, Wire, request, service_of, without_usual_port};
 use super::{Place, StoreError, xml};
 
 /// Version of the protocol; services keep old ones.
@@ -53,7 +53,8 @@ pub struct AzureConfig {
 /// A container. Cheap to clone.
 #[derive(Clone)]
 pub struct AzureStore {
-    pub(super) rest: Rest,
+    pub(super) sender: Sender,
+    wire: Wire,
     /// Scheme, host and port.
     base: String,
     /// Path before the container: empty, or `/ACCOUNT` where the host is not the account's own.
@@ -93,7 +94,7 @@ impl<'a> Ask<'a> {
 
 impl fmt::Debug for AzureStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AzureStore").field("place", &self.rest.place).finish_non_exhaustive()
+        f.debug_struct("AzureStore").field("place", &self.sender.place).finish_non_exhaustive()
     }
 }
 
@@ -130,12 +131,12 @@ impl AzureStore {
         };
         let place = Place { service: format!("{base}{root}"), region: String::new(), bucket: config.container };
         let base = without_usual_port(&base).to_owned();
-        Ok(AzureStore { rest: Rest::new(place, wire, ring), base, root })
+        Ok(AzureStore { sender: Sender::new(place, ring), wire, base, root })
     }
 
     /// The same store with other limits.
     pub fn with_retry(mut self, policy: RetryPolicy) -> AzureStore {
-        self.rest.policy = policy;
+        self.sender.policy = policy;
         self
     }
 
@@ -144,7 +145,7 @@ impl AzureStore {
     /// # Errors
     /// The service's.
     pub async fn make_container(&self) -> Result<bool, StoreError> {
-        let made = self.rest.control("make the container", "", || async move {
+        let made = self.sender.control("make the container", "", || async move {
             let ask = Ask::new(Method::PUT, None).query("restype", "container");
             match self.ask(ask).await {
                 Ok(_) => Ok(true),
@@ -168,24 +169,19 @@ impl AzureStore {
 
     /// Sends one request; an answer that is no success is a failure.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Failure> {
-        let login = self.rest.ring.login().await?;
-        let request = self.signed(ask, &login, Timestamp::now())?;
-        let answer = self.rest.wire.call(request).await?;
-        let status = answer.status();
-        if status < 300 {
-            return Ok(answer);
-        }
-        let after = answer.after();
+        let login = self.sender.ring.login().await?;
+        let answer = self.wire.call(self.signed(ask, &login, Timestamp::now())?).await?;
         let code = answer.header("x-ms-error-code").map(str::to_owned);
-        // The body only says it in other words.
-        let text = answer.text(self.rest.policy.control_limit).await.unwrap_or_default();
-        let (in_body, message) = xml::error(&text);
-        Err(Failure { after, ..answered_failure(status, code.or(in_body).as_deref(), message.as_deref()) })
+        let judge = |status, text: &[u8]| {
+            let (in_body, message) = xml::error(text);
+            answered_failure(status, code.or(in_body).as_deref(), message.as_deref())
+        };
+        answer.success(self.sender.policy.control_limit, judge).await
     }
 
     fn signed(&self, ask: Ask<'_>, login: &Login, now: Timestamp) -> Result<http::Request<Bytes>, Failure> {
         let Ask { method, key, query, mut headers, body } = ask;
-        let path = self.path(&self.rest.place.bucket, key);
+        let path = self.path(&self.sender.place.bucket, key);
         headers.push(("x-ms-version", VERSION.to_owned()));
         headers.push(("x-ms-date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
         match login {
@@ -201,14 +197,7 @@ impl AzureStore {
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
         let question = if query.is_empty() { "" } else { "?" };
-        let mut request =
-            http::Request::builder().method(method).uri(format!("{}{path}{question}{}", self.base, query.join("&")));
-        // Writes without content have to say so.
-        request = request.header("content-length", body.len());
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        request.body(body).map_err(|error| Failure::new(Kind::Rejected, "Construction", error.to_string()))
+        request(method, format!("{}{path}{question}{}", self.base, query.join("&")), headers, body)
     }
 }
 

@@ -4,7 +4,6 @@
 //! upload: it is begun by a block of one byte that is never committed, so that it can be found, and given up by a commit
 //! of nothing. What is never given up the service drops by itself after a week. A copy is one request of any size.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,15 +14,17 @@ use http::Method;
 use super::lists::{Listing, block, block_list, waiting};
 use super::{Ask, AzureStore};
 use crate::storage::failure::{Failure, Kind};
+use crate::storage::listing::names_below;
 use crate::storage::reading::{Opened, bare_etag, byte_range};
-use crate::storage::rest::{DELETIONS, GET};
+use crate::storage::sender::COPY;
 use crate::storage::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 /// The most objects one listing answers.
 const PAGE: &str = "1000";
 /// Between two looks at a copy that goes on.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-const COPY: &str = "copy an object";
+/// Lists of blocks asked for at a time.
+const LOOKUPS: usize = 16;
 const ABORT: &str = "abort a write in blocks";
 
 impl AzureStore {
@@ -33,7 +34,7 @@ impl AzureStore {
         after: Option<&str>,
         extra: &[(&'static str, &str)],
     ) -> Result<Listing, StoreError> {
-        self.rest
+        self.sender
             .control("list objects", "", || async move {
                 let mut ask = Ask::new(Method::GET, None).query("restype", "container").query("comp", "list");
                 ask = ask.query("maxresults", PAGE);
@@ -44,7 +45,7 @@ impl AzureStore {
                         None => ask,
                     };
                 }
-                Listing::read(&self.ask(ask).await?.text(self.rest.policy.control_limit).await?)
+                Listing::read(&self.ask(ask).await?.text(self.sender.policy.control_limit).await?)
             })
             .await
     }
@@ -73,16 +74,6 @@ impl AzureStore {
         let ask = Ask::new(Method::PUT, Some(&upload.key)).query("comp", "block").query("blockid", name.clone());
         self.ask(ask.body(body)).await?;
         Ok(name)
-    }
-
-    /// After a lost answer: the ETag of the object if it is what was to be written.
-    async fn holds(&self, key: &str, body: &Bytes) -> Result<Option<String>, StoreError> {
-        let found = self.rest.fetch(|| self.open_object(key, None)).await;
-        match self.rest.settle(found, GET, key) {
-            Ok((found, etag)) if found == *body => Ok(Some(etag)),
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Waits until the service has copied. Mostly it has when it answers the request.
@@ -117,7 +108,7 @@ impl AzureStore {
             return answer.etag();
         }
         let id = answer.header("x-ms-copy-id").unwrap_or_default().to_owned();
-        let limit = self.rest.policy.copy_limit;
+        let limit = self.sender.policy.copy_limit;
         if let Ok(ended) = tokio::time::timeout(limit, self.copied(to)).await {
             return ended;
         }
@@ -152,10 +143,10 @@ impl AzureStore {
 
     /// The uploads of a blob that was never committed.
     async fn uploads_of(&self, key: &str) -> Result<Vec<Upload>, StoreError> {
-        let found = self.rest.control("list blocks", key, || async move {
+        let found = self.sender.control("list blocks", key, || async move {
             let ask = Ask::new(Method::GET, Some(key)).query("comp", "blocklist").query("blocklisttype", "uncommitted");
             match self.ask(ask).await {
-                Ok(answer) => waiting(&answer.text(self.rest.policy.control_limit).await?),
+                Ok(answer) => waiting(&answer.text(self.sender.policy.control_limit).await?),
                 Err(failure) if failure.kind == Kind::NoKey => Ok(Vec::new()),
                 Err(failure) => Err(failure),
             }
@@ -168,11 +159,11 @@ impl AzureStore {
 #[async_trait]
 impl Store for AzureStore {
     fn place(&self) -> &Place {
-        &self.rest.place
+        &self.sender.place
     }
 
     fn traffic(&self) -> Traffic {
-        self.rest.meter.read()
+        self.sender.meter.read()
     }
 
     fn largest_copy(&self) -> Option<u64> {
@@ -186,80 +177,52 @@ impl Store for AzureStore {
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
+        names_below(prefix, |after| async move {
             let listing = self.list(prefix, after.as_deref(), &[("delimiter", "/")]).await?;
             let next = listing.next();
-            let below = listing.prefixes();
-            let below = below.iter().filter_map(|folder| folder.strip_prefix(prefix));
-            names.extend(below.map(|name| name.trim_end_matches('/').to_owned()));
-            if next.is_none() || next == after {
-                return Ok(names.into_iter().collect());
-            }
-            after = next;
-        }
+            Ok((listing.prefixes(), next))
+        })
+        .await
     }
 
     async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let found = self.rest.fetch(|| self.open_object(key, None)).await;
-        Ok(self.rest.settle(found, GET, key)?.0)
+        self.sender.get(key, || self.open_object(key, None)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         let open = |start, missing| self.open_object(key, Some((start, missing)));
-        self.rest.read(key, etag, (offset, length), open).await
+        self.sender.read(key, etag, (offset, length), open).await
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {
-        let (act, body) = ("write an object", &body);
-        let limit = self.rest.policy.upload_limit(body.len());
-        let outcome = self.rest.send(act, limit, || self.write(key, body, None)).await;
-        self.rest.settle(outcome, act, key)
+        self.sender.put(key, &body, || self.write(key, &body, None)).await
     }
 
     async fn put_if(&self, key: &str, body: Bytes, condition: Condition) -> Result<Written, StoreError> {
-        let (act, body) = ("write an object on a condition", &body);
-        let limit = self.rest.policy.upload_limit(body.len());
-        let outcome = self.rest.send(act, limit, || self.write(key, body, Some(&condition))).await;
-        match &outcome.result {
-            Err(failure) if failure.kind == Kind::ConditionFailed => {}
-            // An object that is gone matches no ETag.
-            Err(failure) if failure.kind == Kind::NoKey && matches!(condition, Condition::Matches(_)) => {}
-            _ => return Ok(Written::Yes(self.rest.settle(outcome, act, key)?)),
-        }
-        if !outcome.doubtful {
-            return Ok(Written::Refused);
-        }
-        // An attempt whose answer was lost may be what stands in the way now.
-        Ok(self.holds(key, body).await?.map_or(Written::Refused, Written::Yes))
+        let (write, open) = (|| self.write(key, &body, Some(&condition)), || self.open_object(key, None));
+        self.sender.put_if(key, &body, &condition, write, open).await
     }
 
     async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError> {
-        let policy = &self.rest.policy;
+        let policy = &self.sender.policy;
         let limit = policy.copy_limit + policy.control_limit * 2;
-        let outcome = self.rest.send(COPY, limit, || self.copy_once(from, to)).await;
-        self.rest.settle_copy(outcome, COPY, from)
+        self.sender.copy(COPY, limit, from, || self.copy_once(from, to)).await
     }
 
     async fn begin_upload(&self, key: &str) -> Result<String, StoreError> {
         let upload = &Upload { key: key.to_owned(), id: uuid::Uuid::new_v4().simple().to_string() };
         let mark = || self.write_block(upload, 0, Bytes::from_static(b" "));
-        self.rest.control("begin a write in blocks", key, mark).await?;
+        self.sender.control("begin a write in blocks", key, mark).await?;
         Ok(upload.id.clone())
     }
 
     async fn upload_part(&self, upload: &Upload, number: i32, _: u64, body: Bytes) -> Result<Part, StoreError> {
-        let act = "write a block";
-        let limit = self.rest.policy.upload_limit(body.len());
-        let outcome = self.rest.send(act, limit, || self.write_block(upload, number, body.clone())).await;
-        Ok(Part { number, etag: self.rest.settle(outcome, act, &upload.key)? })
+        let write = || self.write_block(upload, number, body.clone());
+        Ok(Part { number, etag: self.sender.write("write a block", &upload.key, body.len(), write).await? })
     }
 
     async fn copy_part(&self, _: &Upload, _: i32, from: &ObjectRef, _: u64, _: u64) -> Result<Part, StoreError> {
-        let cause = "a copy is one request of any size here".to_owned();
-        let act = format!("copy a part of {}", from.key);
-        Err(StoreError::Rejected { place: self.rest.place.to_string(), act, cause })
+        Err(self.sender.copies_whole(from))
     }
 
     async fn finish_upload(&self, upload: &Upload, mut parts: Vec<Part>) -> Result<String, StoreError> {
@@ -267,14 +230,14 @@ impl Store for AzureStore {
         parts.sort_by_key(|part| part.number);
         let list = &Bytes::from(block_list(&parts));
         let outcome = self
-            .rest
-            .send(act, self.rest.policy.copy_limit, || async move {
+            .sender
+            .send(act, self.sender.policy.copy_limit, || async move {
                 let ask = Ask::new(Method::PUT, Some(&upload.key)).query("comp", "blocklist");
                 let ask = ask.header("x-ms-blob-content-type", "application/octet-stream");
                 self.ask(ask.body(list.clone())).await?.etag()
             })
             .await;
-        self.rest.settle(outcome, act, &upload.key)
+        self.sender.settle(outcome, act, &upload.key)
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), StoreError> {
@@ -283,7 +246,7 @@ impl Store for AzureStore {
         if open.iter().all(|other| other != upload) {
             return Ok(());
         }
-        self.rest.control(ABORT, &upload.key, || self.drop_blocks(&upload.key)).await
+        self.sender.control(ABORT, &upload.key, || self.drop_blocks(&upload.key)).await
     }
 
     async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
@@ -300,21 +263,14 @@ impl Store for AzureStore {
         }
         let found: Vec<Vec<Upload>> = futures::stream::iter(empty)
             .map(|key| async move { self.uploads_of(&key).await })
-            .buffered(DELETIONS)
+            .buffered(LOOKUPS)
             .try_collect()
             .await?;
         Ok(found.into_iter().flatten().collect())
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        futures::stream::iter(keys.to_vec())
-            .map(|key| async move {
-                let key = &key;
-                self.rest.control("delete an object", key, || self.remove(key, None)).await
-            })
-            .buffer_unordered(DELETIONS)
-            .try_collect()
-            .await
+        self.sender.delete(keys, |key| self.remove(key, None)).await
     }
 }
 

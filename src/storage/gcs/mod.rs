@@ -18,12 +18,12 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::identity::{Identity, Way};
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::login::{Login, Ring, encoded, form};
-use super::rest::Rest;
 use super::retry::RetryPolicy;
 use super::s3::answered_failure;
-use super::transport::{Answer, Proxy, Wire, service_of, without_usual_port};
+use super::sender::Sender;
+use super::transport::{Answer, Proxy, Wire, request, service_of, without_usual_port};
 use super::{Place, StoreError, xml};
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -58,7 +58,8 @@ pub enum GcsLogin {
 /// A bucket. Cheap to clone.
 #[derive(Clone)]
 pub struct GcsStore {
-    pub(super) rest: Rest,
+    pub(super) sender: Sender,
+    wire: Wire,
     /// Scheme, host and port.
     base: String,
 }
@@ -117,7 +118,7 @@ fn object_path(bucket: &str, key: Option<&str>) -> String {
 
 impl fmt::Debug for GcsStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GcsStore").field("place", &self.rest.place).finish_non_exhaustive()
+        f.debug_struct("GcsStore").field("place", &self.sender.place).finish_non_exhaustive()
     }
 }
 
@@ -156,56 +157,39 @@ impl GcsStore {
         let service = service_of(config.endpoint.as_deref().unwrap_or(GOOGLE))?;
         let base = without_usual_port(&service).to_owned();
         let place = Place { service, region: String::new(), bucket: config.bucket };
-        Ok(GcsStore { rest: Rest::new(place, wire, ring), base })
+        Ok(GcsStore { sender: Sender::new(place, ring), wire, base })
     }
 
     /// The same store with other limits.
     pub fn with_retry(mut self, policy: RetryPolicy) -> GcsStore {
-        self.rest.policy = policy;
+        self.sender.policy = policy;
         self
     }
 
     pub(super) fn bucket(&self) -> &str {
-        &self.rest.place.bucket
+        &self.sender.place.bucket
     }
 
     /// Sends one request of the JSON API; an answer that is no success is a failure.
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
-        let answer = self.call(ask).await?;
-        let (status, after) = (answer.status(), answer.after());
-        if status < 300 {
-            return Ok(answer);
-        }
-        let text = answer.text(self.rest.policy.control_limit).await.unwrap_or_default();
-        Err(Failure { after, ..json::failure(status, &text) })
+        self.call(ask).await?.success(self.sender.policy.control_limit, json::failure).await
     }
 
     /// Sends one request of the XML API, whose failures are those of S3.
     pub(super) async fn ask_xml(&self, ask: Ask) -> Result<Answer, Failure> {
-        let answer = self.call(ask).await?;
-        let (status, after) = (answer.status(), answer.after());
-        if status < 300 {
-            return Ok(answer);
-        }
-        let text = answer.text(self.rest.policy.control_limit).await.unwrap_or_default();
-        let (code, message) = xml::error(&text);
-        Err(Failure { after, ..answered_failure(status, code.as_deref(), message.as_deref()) })
+        let judge = |status, text: &[u8]| {
+            let (code, message) = xml::error(text);
+            answered_failure(status, code.as_deref(), message.as_deref())
+        };
+        self.call(ask).await?.success(self.sender.policy.control_limit, judge).await
     }
 
     async fn call(&self, ask: Ask) -> Result<Answer, Failure> {
-        let Ask { method, target, headers, body } = ask;
-        let mut request = http::Request::builder().method(method).uri(format!("{}{target}", self.base));
-        // Writes without content have to say so.
-        request = request.header("content-length", body.len());
-        for (name, value) in headers {
-            request = request.header(name, value);
+        let Ask { method, target, mut headers, body } = ask;
+        if let Login::Bearer { token, .. } = self.sender.ring.login().await? {
+            headers.push(("authorization", format!("Bearer {token}")));
         }
-        if let Login::Bearer { token, .. } = self.rest.ring.login().await? {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let request =
-            request.body(body).map_err(|error| Failure::new(Kind::Rejected, "Construction", error.to_string()))?;
-        self.rest.wire.call(request).await
+        self.wire.call(request(method, format!("{}{target}", self.base), headers, body)?).await
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Ask, GcsStore};
 use crate::storage::failure::{Failure, Kind};
+use crate::storage::sender::UploadPage;
 use crate::storage::{Part, StoreError, Upload, xml};
 
 #[derive(Deserialize)]
@@ -46,29 +47,24 @@ fn whole(parts: &[Part]) -> String {
 
 impl GcsStore {
     pub(super) async fn begin(&self, key: &str) -> Result<String, StoreError> {
-        self.rest
+        self.sender
             .control("begin a multipart write", key, || async move {
                 let ask = Ask::xml(Method::POST, self.bucket(), key, &[("uploads", "")]);
                 let answer = self.ask_xml(ask.header("content-type", "application/octet-stream".to_owned())).await?;
-                let begun: Begun = xml::parse(&answer.text(self.rest.policy.control_limit).await?)?;
+                let begun: Begun = xml::parse(&answer.text(self.sender.policy.control_limit).await?)?;
                 Ok(begun.id)
             })
             .await
     }
 
     pub(super) async fn write_part(&self, upload: &Upload, number: i32, body: Bytes) -> Result<Part, StoreError> {
-        let act = "write a part";
-        let (limit, body) = (self.rest.policy.upload_limit(body.len()), &body);
-        let outcome = self
-            .rest
-            .send(act, limit, || async move {
-                let (nth, id) = (number.to_string(), upload.id.as_str());
-                let query = [("partNumber", nth.as_str()), ("uploadId", id)];
-                let ask = Ask::xml(Method::PUT, self.bucket(), &upload.key, &query);
-                self.ask_xml(ask.body(body.clone())).await?.etag()
-            })
-            .await;
-        Ok(Part { number, etag: self.rest.settle(outcome, act, &upload.key)? })
+        let write = || async {
+            let (nth, id) = (number.to_string(), upload.id.as_str());
+            let query = [("partNumber", nth.as_str()), ("uploadId", id)];
+            let ask = Ask::xml(Method::PUT, self.bucket(), &upload.key, &query);
+            self.ask_xml(ask.body(body.clone())).await?.etag()
+        };
+        Ok(Part { number, etag: self.sender.write("write a part", &upload.key, body.len(), write).await? })
     }
 
     pub(super) async fn finish(&self, upload: &Upload, mut parts: Vec<Part>) -> Result<String, StoreError> {
@@ -77,12 +73,12 @@ impl GcsStore {
         let list = &Bytes::from(whole(&parts));
         // The service puts the parts together while we wait: as silent as a copy.
         let outcome = self
-            .rest
-            .send(act, self.rest.policy.copy_limit, || async move {
+            .sender
+            .send(act, self.sender.policy.copy_limit, || async move {
                 let ask = Ask::xml(Method::POST, self.bucket(), &upload.key, &[("uploadId", &upload.id)]);
                 let answer = self.ask_xml(ask.body(list.clone())).await?;
                 // As in S3, a failure can be the body of an answer that began well.
-                match xml::error(&answer.text(self.rest.policy.control_limit).await?) {
+                match xml::error(&answer.text(self.sender.policy.control_limit).await?) {
                     (Some(code), message) => Err(Failure::new(Kind::Passing, &code, message.unwrap_or_default())),
                     (None, _) => Ok(()),
                 }
@@ -91,13 +87,13 @@ impl GcsStore {
         let vanished = matches!(&outcome.result, Err(failure) if failure.kind == Kind::NoUpload);
         // After a lost answer an upload that is gone is one that was finished, if there is the object.
         if !(vanished && outcome.doubtful) {
-            self.rest.settle(outcome, act, &upload.key)?;
+            self.sender.settle(outcome, act, &upload.key)?;
         }
         self.generation(&upload.key).await
     }
 
     pub(super) async fn abort(&self, upload: &Upload) -> Result<(), StoreError> {
-        self.rest
+        self.sender
             .control("abort a multipart write", &upload.key, || async move {
                 let ask = Ask::xml(Method::DELETE, self.bucket(), &upload.key, &[("uploadId", &upload.id)]);
                 match self.ask_xml(ask).await {
@@ -109,32 +105,21 @@ impl GcsStore {
     }
 
     pub(super) async fn open_uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
-        let mut found = Vec::new();
-        let mut marker = (String::new(), String::new());
-        loop {
-            let at = &marker;
-            let page = self.rest.control("list multipart writes", "", || async move {
+        self.sender
+            .uploads(prefix, |mark| async move {
                 let mut query = vec![("uploads", ""), ("prefix", prefix)];
-                if !at.0.is_empty() {
-                    query.extend([("key-marker", at.0.as_str()), ("upload-id-marker", at.1.as_str())]);
+                if let Some((key, id)) = &mark {
+                    query.push(("key-marker", key));
+                    query.extend(id.as_deref().map(|id| ("upload-id-marker", id)));
                 }
                 let answer = self.ask_xml(Ask::xml(Method::GET, self.bucket(), "", &query)).await?;
-                xml::parse::<Uploads>(&answer.text(self.rest.policy.control_limit).await?)
-            });
-            let page = page.await?;
-            let next = (page.next_key_marker, page.next_upload_id_marker);
-            found.extend(
-                page.uploads
-                    .into_iter()
-                    .map(|upload| Upload { key: upload.key, id: upload.upload_id })
-                    .filter(|upload| upload.key.starts_with(prefix)),
-            );
-            // The second half catches services that say there is more and do not move on.
-            if !page.is_truncated || next == marker || next.0.is_empty() {
-                return Ok(found);
-            }
-            marker = next;
-        }
+                let page: Uploads = xml::parse(&answer.text(self.sender.policy.control_limit).await?)?;
+                let more = page.is_truncated && !page.next_key_marker.is_empty();
+                let next = more.then_some((page.next_key_marker, Some(page.next_upload_id_marker)));
+                let upload = |listed: Listed| Upload { key: listed.key, id: listed.upload_id };
+                Ok(UploadPage { uploads: page.uploads.into_iter().map(upload).collect(), next })
+            })
+            .await
     }
 }
 

@@ -1,28 +1,26 @@
 //! The verbs of [`Store`] in requests to Google.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use http::Method;
 
 use super::json::{self, FIELDS, Listing, Object, Rewrite};
 use super::{Ask, GcsStore};
 use crate::storage::failure::{Failure, Kind};
+use crate::storage::listing::names_below;
 use crate::storage::reading::{Opened, byte_range};
-use crate::storage::rest::{DELETIONS, GET};
+use crate::storage::sender::COPY;
 use crate::storage::{Condition, ObjectRef, Page, Part, Place, Store, StoreError, Traffic, Upload, Written};
 
 const PAGE: &str = "1000";
-const COPY: &str = "copy an object";
 /// The generation of what does not exist.
 const ABSENT: &str = "0";
 
 impl GcsStore {
     async fn list(&self, prefix: &str, after: Option<&str>, delimiter: Option<&str>) -> Result<Listing, StoreError> {
-        self.rest
+        self.sender
             .control("list objects", "", || async move {
                 let mut query = vec![("maxResults", PAGE), ("fields", FIELDS), ("prefix", prefix)];
                 query.extend(after.map(|after| ("pageToken", after)));
@@ -38,7 +36,7 @@ impl GcsStore {
     }
 
     fn limit(&self) -> Duration {
-        self.rest.policy.control_limit
+        self.sender.policy.control_limit
     }
 
     async fn open_object(&self, key: &str, range: Option<(u64, u64)>) -> Result<Opened, Failure> {
@@ -68,22 +66,12 @@ impl GcsStore {
 
     /// The generation of an object that is there.
     pub(super) async fn generation(&self, key: &str) -> Result<String, StoreError> {
-        self.rest
+        self.sender
             .control("look at an object", key, || async move {
                 let ask = Ask::object(Method::GET, self.bucket(), Some(key), &[("fields", "generation")]);
                 json::read::<Object>(&self.ask(ask).await?.text(self.limit()).await?)?.generation()
             })
             .await
-    }
-
-    /// After a lost answer: the generation of the object if it is what was to be written.
-    async fn holds(&self, key: &str, body: &Bytes) -> Result<Option<String>, StoreError> {
-        let found = self.rest.fetch(|| self.open_object(key, None)).await;
-        match self.rest.settle(found, GET, key) {
-            Ok((found, generation)) if found == *body => Ok(Some(generation)),
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// One attempt: the service answers now and then how to go on, until it is done.
@@ -111,11 +99,11 @@ impl GcsStore {
 #[async_trait]
 impl Store for GcsStore {
     fn place(&self) -> &Place {
-        &self.rest.place
+        &self.sender.place
     }
 
     fn traffic(&self) -> Traffic {
-        self.rest.meter.read()
+        self.sender.meter.read()
     }
 
     fn largest_copy(&self) -> Option<u64> {
@@ -129,59 +117,38 @@ impl Store for GcsStore {
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
+        names_below(prefix, |after| async move {
             let listing = self.list(prefix, after.as_deref(), Some("/")).await?;
-            let below = listing.prefixes.iter().filter_map(|folder| folder.strip_prefix(prefix));
-            names.extend(below.map(|name| name.trim_end_matches('/').to_owned()));
             let next = listing.next();
-            if next.is_none() || next == after {
-                return Ok(names.into_iter().collect());
-            }
-            after = next;
-        }
+            Ok((listing.prefixes, next))
+        })
+        .await
     }
 
     async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let found = self.rest.fetch(|| self.open_object(key, None)).await;
-        Ok(self.rest.settle(found, GET, key)?.0)
+        self.sender.get(key, || self.open_object(key, None)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         let open = |start, missing| self.open_object(key, Some((start, missing)));
-        self.rest.read(key, etag, (offset, length), open).await
+        self.sender.read(key, etag, (offset, length), open).await
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {
-        let (act, body) = ("write an object", &body);
-        let limit = self.rest.policy.upload_limit(body.len());
-        let outcome = self.rest.send(act, limit, || self.write(key, body, None)).await;
-        self.rest.settle(outcome, act, key)
+        self.sender.put(key, &body, || self.write(key, &body, None)).await
     }
 
     async fn put_if(&self, key: &str, body: Bytes, condition: Condition) -> Result<Written, StoreError> {
-        let (act, body) = ("write an object on a condition", &body);
         let generation = match &condition {
             Condition::Absent => ABSENT,
             Condition::Matches(etag) => etag,
         };
-        let limit = self.rest.policy.upload_limit(body.len());
-        let outcome = self.rest.send(act, limit, || self.write(key, body, Some(generation))).await;
-        match &outcome.result {
-            Err(failure) if matches!(failure.kind, Kind::ConditionFailed | Kind::NoKey) => {}
-            _ => return Ok(Written::Yes(self.rest.settle(outcome, act, key)?)),
-        }
-        if !outcome.doubtful {
-            return Ok(Written::Refused);
-        }
-        // An attempt whose answer was lost may be what stands in the way now.
-        Ok(self.holds(key, body).await?.map_or(Written::Refused, Written::Yes))
+        let (write, open) = (|| self.write(key, &body, Some(generation)), || self.open_object(key, None));
+        self.sender.put_if(key, &body, &condition, write, open).await
     }
 
     async fn copy(&self, from: &ObjectRef, to: &str) -> Result<String, StoreError> {
-        let outcome = self.rest.send(COPY, self.rest.policy.copy_limit, || self.copy_once(from, to)).await;
-        self.rest.settle_copy(outcome, COPY, from)
+        self.sender.copy(COPY, self.sender.policy.copy_limit, from, || self.copy_once(from, to)).await
     }
 
     async fn begin_upload(&self, key: &str) -> Result<String, StoreError> {
@@ -193,9 +160,7 @@ impl Store for GcsStore {
     }
 
     async fn copy_part(&self, _: &Upload, _: i32, from: &ObjectRef, _: u64, _: u64) -> Result<Part, StoreError> {
-        let cause = "a copy is one request of any size here".to_owned();
-        let act = format!("copy a part of {}", from.key);
-        Err(StoreError::Rejected { place: self.rest.place.to_string(), act, cause })
+        Err(self.sender.copies_whole(from))
     }
 
     async fn finish_upload(&self, upload: &Upload, parts: Vec<Part>) -> Result<String, StoreError> {
@@ -211,20 +176,10 @@ impl Store for GcsStore {
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        futures::stream::iter(keys.to_vec())
-            .map(|key| async move {
-                let key = &key;
-                self.rest
-                    .control("delete an object", key, || async move {
-                        match self.ask(Ask::object(Method::DELETE, self.bucket(), Some(key), &[])).await {
-                            Err(failure) if failure.kind == Kind::NoKey => Ok(()),
-                            answer => answer.map(|_| ()),
-                        }
-                    })
-                    .await
+        self.sender
+            .delete(keys, |key| async move {
+                self.ask(Ask::object(Method::DELETE, self.bucket(), Some(key), &[])).await.map(|_| ())
             })
-            .buffer_unordered(DELETIONS)
-            .try_collect()
             .await
     }
 }

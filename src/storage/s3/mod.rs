@@ -12,54 +12,40 @@ pub(super) use self::codes::answered_failure;
 pub use self::keys::Keys;
 
 use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::failure::{Failure, Kind};
-use super::login::Ring;
-use super::reading::{Opened, bare_etag, byte_range, collect};
-use super::retry::{Meter, Outcome, RetryPolicy, send};
-use super::{ObjectMeta, ObjectRef, Page, Place, StoreError};
+use super::reading::{Opened, bare_etag, byte_range};
+use super::retry::RetryPolicy;
+use super::sender::Sender;
+use super::{Condition, ObjectMeta, ObjectRef, Page, StoreError};
 
 /// The most objects one listing answers and one batch deletion takes.
-pub(super) const PAGE: usize = 1000;
+const PAGE: usize = 1000;
 const LIST: &str = "list objects";
-/// Deletions sent at a time where the service knows no batches.
-const SINGLE_DELETIONS: usize = 16;
 /// What of a copy source stays as it is; everything else is percent-encoded. The service decodes it once.
 const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A bucket of an S3 service. Cheap to clone.
 #[derive(Clone)]
 pub struct S3Store {
-    pub(super) client: Client,
-    pub(super) place: Place,
-    ring: Arc<Ring>,
-    pub(super) policy: RetryPolicy,
-    pub(super) meter: Arc<Meter>,
-}
-
-/// A whole object with its ETag.
-pub(super) struct Fetched {
-    pub(super) body: Bytes,
-    pub(super) etag: String,
+    client: Client,
+    sender: Sender,
 }
 
 impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Store").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("S3Store").field("place", &self.sender.place).finish_non_exhaustive()
     }
 }
 
@@ -73,65 +59,21 @@ impl S3Store {
     /// As [`open`](Self::open), over connections of the caller's: tests answer in process with it.
     pub async fn open_over(config: S3Config, transport: SharedHttpClient) -> Result<S3Store, StoreError> {
         let place = config.place()?;
-        let ring = Arc::new(keys::ring(&config.keys, config.region()).await);
-        let client = config.client(transport, ring.clone());
-        Ok(S3Store { client, place, ring, policy: RetryPolicy::default(), meter: Arc::default() })
+        let sender = Sender::new(place, keys::ring(&config.keys, config.region()).await);
+        Ok(S3Store { client: config.client(transport, sender.ring.clone()), sender })
     }
 
     /// The same store with other limits.
-    pub fn with_retry(self, policy: RetryPolicy) -> S3Store {
-        S3Store { policy, ..self }
+    pub fn with_retry(mut self, policy: RetryPolicy) -> S3Store {
+        self.sender.policy = policy;
+        self
     }
 
-    /// Sends a request as often as the policy says, and once more where its keys were refused and there are others.
-    pub(super) async fn send<T, F, Sent>(&self, act: &str, limit: Duration, mut request: F) -> Outcome<T>
-    where
-        F: FnMut() -> Sent,
-        Sent: Future<Output = Result<T, Failure>>,
-    {
-        let changes = self.ring.changes().await;
-        let first = send(&self.policy, &self.meter, act, limit, &mut request).await;
-        match &first.result {
-            Err(failure) if failure.doubts_keys() && self.ring.renew(changes).await => {}
-            _ => return first,
-        }
-        let second = send(&self.policy, &self.meter, act, limit, &mut request).await;
-        Outcome { tries: first.tries + second.tries, doubtful: first.doubtful || second.doubtful, ..second }
-    }
-
-    /// Sends a request that moves no content and has nothing special about its failures.
-    pub(super) async fn control<T, F, Sent>(&self, act: &str, key: &str, request: F) -> Result<T, StoreError>
-    where
-        F: FnMut() -> Sent,
-        Sent: Future<Output = Result<T, Failure>>,
-    {
-        let limit = self.policy.control_limit;
-        self.settle(self.send(act, limit, request).await, act, key)
-    }
-
-    pub(super) fn settle<T>(&self, outcome: Outcome<T>, act: &str, key: &str) -> Result<T, StoreError> {
-        outcome.result.map_err(|failure| failure.into_error(&self.place, act, key, outcome.tries))
-    }
-
-    /// A failed copy can be about either bucket: the message names both where it cannot know.
-    pub(super) fn settle_copy<T>(&self, outcome: Outcome<T>, act: &str, from: &ObjectRef) -> Result<T, StoreError> {
-        outcome.result.map_err(|failure| {
-            let mut place = self.place.clone();
-            match failure.kind {
-                Kind::NoKey => place.bucket.clone_from(&from.bucket),
-                Kind::NoBucket if from.bucket != place.bucket => {
-                    place.bucket = format!("{} or {}", from.bucket, place.bucket);
-                }
-                _ => {}
-            }
-            failure.into_error(&place, act, &from.key, outcome.tries)
-        })
-    }
-
-    /// Asks for so many bytes of an object from an offset on.
-    pub(super) async fn open_range(&self, key: &str, offset: u64, length: u64) -> Result<Opened, Failure> {
-        let request = self.client.get_object().bucket(&self.place.bucket).key(key);
-        let answer = request.range(byte_range(offset, length)).send().await?;
+    /// Asks for an object, or for so many bytes of it from an offset on.
+    async fn open_object(&self, key: &str, range: Option<(u64, u64)>) -> Result<Opened, Failure> {
+        let request = self.client.get_object().bucket(self.bucket()).key(key);
+        let range = range.map(|(offset, length)| byte_range(offset, length));
+        let answer = request.set_range(range).send().await?;
         Ok(Opened {
             announced: answer.content_length.and_then(|bytes| u64::try_from(bytes).ok()),
             etag: answer.e_tag.as_deref().map(bare_etag),
@@ -140,44 +82,24 @@ impl S3Store {
         })
     }
 
+    fn bucket(&self) -> &str {
+        &self.sender.place.bucket
+    }
+
     /// Whether a listing still has this ETag: some services give an object one in listings and another in answers.
-    pub(super) async fn still_lists(&self, key: &str, etag: &str) -> Result<bool, StoreError> {
+    async fn still_lists(&self, key: &str, etag: &str) -> Result<bool, StoreError> {
         let page = self.list(key, None, 1).await?;
         Ok(page.objects.iter().any(|object| object.key == key && object.etag == etag))
     }
 
-    pub(super) async fn fetch(&self, key: &str) -> Outcome<Fetched> {
-        // The limit of the whole attempt is open: `collect` watches over each piece, this over the answer's beginning.
-        let begin = self.policy.control_limit;
-        self.send("read an object", Duration::MAX, || async move {
-            let request = self.client.get_object().bucket(&self.place.bucket).key(key).send();
-            let answer = tokio::time::timeout(begin, request).await.map_err(|_| Failure::timed_out(begin))??;
-            let etag = answer.e_tag().map(bare_etag).unwrap_or_default();
-            let mut body = BytesMut::new();
-            let announced = answer.content_length.and_then(|bytes| u64::try_from(bytes).ok());
-            collect(begin, answer.body, announced, None, &mut body).await?;
-            Ok(Fetched { body: body.freeze(), etag })
-        })
-        .await
-    }
-
-    /// After a lost answer: whether the object is what was to be written.
-    pub(super) async fn holds(&self, key: &str, body: &Bytes) -> Result<Option<String>, StoreError> {
-        match self.settle(self.fetch(key).await, "read an object", key) {
-            Ok(found) if found.body == *body => Ok(Some(found.etag)),
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// After a lost answer: the ETag of the object if it is one made of so many parts.
-    pub(super) async fn finished_already(&self, key: &str, parts: usize) -> Result<Option<String>, StoreError> {
+    async fn finished_already(&self, key: &str, parts: usize) -> Result<Option<String>, StoreError> {
         let page = self.list(key, None, 1).await?;
         let made_of = format!("-{parts}");
         Ok(page.objects.into_iter().find(|object| object.key == key && object.etag.ends_with(&made_of)).map(|o| o.etag))
     }
 
-    pub(super) async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Page, StoreError> {
+    async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Page, StoreError> {
         let answer = self.list_raw(prefix, after, most, None).await?;
         let next = self.next_page(&answer)?;
         let objects = answer.contents.unwrap_or_default().into_iter().filter_map(|object| {
@@ -191,34 +113,40 @@ impl S3Store {
     }
 
     /// Continues by the service's own mark: SeaweedFS skips `x/a` where a page is to begin after the key `x`.
-    pub(super) async fn list_raw(
+    async fn list_raw(
         &self,
         prefix: &str,
         after: Option<&str>,
         most: usize,
         delimiter: Option<&str>,
     ) -> Result<ListObjectsV2Output, StoreError> {
-        self.control(LIST, "", || async move {
-            let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(prefix).max_keys(most as i32);
-            let request = request.set_delimiter(delimiter.map(str::to_owned));
-            Ok(request.set_continuation_token(after.map(str::to_owned)).send().await?)
-        })
-        .await
+        self.sender
+            .control(LIST, "", || async move {
+                let request = self.client.list_objects_v2().bucket(self.bucket()).prefix(prefix).max_keys(most as i32);
+                let request = request.set_delimiter(delimiter.map(str::to_owned));
+                Ok(request.set_continuation_token(after.map(str::to_owned)).send().await?)
+            })
+            .await
     }
 
-    pub(super) fn next_page(&self, answer: &ListObjectsV2Output) -> Result<Option<String>, StoreError> {
+    fn next_page(&self, answer: &ListObjectsV2Output) -> Result<Option<String>, StoreError> {
         if !answer.is_truncated().unwrap_or(false) {
             return Ok(None);
         }
         let Some(next) = answer.next_continuation_token() else {
-            return Err(Failure::incomplete_answer("mark of the next page").into_error(&self.place, LIST, "", 1));
+            return Err(Failure::incomplete_answer("mark of the next page").into_error(
+                &self.sender.place,
+                LIST,
+                "",
+                1,
+            ));
         };
         Ok(Some(next.to_owned()))
     }
 
     /// One batch. Objects that could not be removed for a passing reason make it fail as a whole: it is sent again, and
     /// removing what is gone already does no harm.
-    pub(super) async fn delete_batch(&self, keys: &[String]) -> Result<(), Failure> {
+    async fn delete_batch(&self, keys: &[String]) -> Result<(), Failure> {
         let objects = keys
             .iter()
             .map(|key| ObjectIdentifier::builder().key(key).build())
@@ -232,7 +160,7 @@ impl S3Store {
         let answer = self
             .client
             .delete_objects()
-            .bucket(&self.place.bucket)
+            .bucket(self.bucket())
             .delete(batch)
             .customize()
             // Older and lesser services insist on this header here and do not know the checksum that AWS takes in its place.
@@ -254,27 +182,28 @@ impl S3Store {
         Ok(())
     }
 
-    pub(super) async fn delete_singly(&self, keys: &[String]) -> Result<(), StoreError> {
-        futures::stream::iter(keys.to_vec())
-            .map(|key| async move {
-                let key = &key;
-                let gone = self
-                    .control("delete an object", key, || async move {
-                        Ok(self.client.delete_object().bucket(&self.place.bucket).key(key).send().await?)
-                    })
-                    .await;
-                match gone {
-                    Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
-                    Err(error) => Err(error),
-                }
-            })
-            .buffer_unordered(SINGLE_DELETIONS)
-            .try_collect()
-            .await
+    async fn delete_one(&self, key: &str) -> Result<(), Failure> {
+        self.client.delete_object().bucket(self.bucket()).key(key).send().await?;
+        Ok(())
+    }
+
+    async fn write(&self, key: &str, body: &Bytes, condition: Option<&Condition>) -> Result<String, Failure> {
+        let request = self.client.put_object().bucket(self.bucket()).key(key);
+        let request = match condition {
+            None => request,
+            Some(Condition::Absent) => request.if_none_match("*"),
+            Some(Condition::Matches(etag)) => request.if_match(format!("\"{etag}\"")),
+        };
+        etag_of(request.body(ByteStream::from(body.clone())).send().await?.e_tag())
     }
 }
 
-pub(super) fn copy_source(from: &ObjectRef) -> String {
+/// What writes and copies answer.
+fn etag_of(answered: Option<&str>) -> Result<String, Failure> {
+    answered.map(bare_etag).ok_or_else(|| Failure::incomplete_answer("ETag"))
+}
+
+fn copy_source(from: &ObjectRef) -> String {
     format!("{}/{}", from.bucket, utf8_percent_encode(&from.key, COPY_SOURCE))
 }
 
