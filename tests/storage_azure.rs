@@ -6,26 +6,23 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use milvus_backup_operator::storage::contract::{self, Fixture, Promise};
+mod storage_servers;
+
+use milvus_backup_operator::storage::contract::Promise;
 use milvus_backup_operator::storage::{
-    AzureConfig, AzureStore, Checksums, Keys, ObjectMeta, S3Config, S3Store, Store, StoreError, TransferOptions,
-    delete_prefix, transfer,
+    AzureConfig, AzureStore, ObjectMeta, S3Store, Store, StoreError, TransferOptions, delete_prefix, transfer,
 };
+
+use storage_servers::{BUCKETS, NOWHERE, keys, prove, s3, variable};
 
 /// A copy is one request of any size, so that there are no copied parts; and the ETag is no count of parts.
 const MISSING: &[Promise] = &[Promise::PartsCounted, Promise::CopyPart];
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need running servers, the test environment starts them and sets it")
-    })
-}
 
 fn open(container: &str, key: &str) -> AzureStore {
     AzureStore::open(AzureConfig {
         endpoint: variable("AZURE_TEST_ENDPOINT"),
         container: container.into(),
-        keys: Keys::Static { access_key: variable("AZURE_TEST_ACCOUNT"), secret_key: key.into(), session_token: None },
+        keys: keys(variable("AZURE_TEST_ACCOUNT"), key),
         ca_pem: None,
     })
     .unwrap()
@@ -37,45 +34,21 @@ async fn container(name: &str) -> AzureStore {
     store
 }
 
-async fn s3() -> S3Store {
-    S3Store::open(S3Config {
-        endpoint: Some(variable("S3_TEST_ENDPOINT")),
-        region: String::new(),
-        bucket: variable("MILVUS_TEST_BUCKET"),
-        path_style: true,
-        keys: Keys::Static {
-            access_key: variable("S3_TEST_ACCESS_KEY"),
-            secret_key: variable("S3_TEST_SECRET_KEY"),
-            session_token: None,
-        },
-        ca_pem: None,
-        checksums: Checksums::default(),
-    })
-    .await
-    .unwrap()
+/// Where Milvus has its files.
+async fn bucket_of_milvus() -> S3Store {
+    s3(&variable("MILVUS_TEST_BUCKET")).await
 }
 
 #[tokio::test]
 async fn azurite_keeps_its_promises_and_moves_objects_to_and_from_s3() {
-    let (first, second) = (container("storage-contract-1").await, container("storage-contract-2").await);
-    let (nowhere, foreign) = (open("storage-contract-none", &variable("AZURE_TEST_KEY")), s3().await);
-    let fixture = Fixture {
-        store: &first,
-        twin: &second,
-        foreign: &foreign,
-        absent: Some(&nowhere),
-        prefix: format!("contract-{}", std::process::id()),
-        smallest_part: 5 << 20,
-    };
-    if let Err(broken) = contract::prove(&fixture, MISSING).await {
-        panic!("{broken}");
-    }
+    let (first, second) = (container(BUCKETS[0]).await, container(BUCKETS[1]).await);
+    let nowhere = open(NOWHERE, &variable("AZURE_TEST_KEY"));
+    prove([&first, &second, &nowhere], &bucket_of_milvus().await, MISSING).await;
 }
 
 #[tokio::test]
 async fn a_large_object_goes_from_s3_to_azure_inside_azure_and_back_and_stays_the_same() {
-    let (first, second, s3) =
-        (container("storage-contract-1").await, container("storage-contract-2").await, s3().await);
+    let (first, second, s3) = (container(BUCKETS[0]).await, container(BUCKETS[1]).await, bucket_of_milvus().await);
     let prefix = format!("large-{}/", std::process::id());
     let body: bytes::Bytes = (0..20_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let key = |name: &str| format!("{prefix}{name} é");
@@ -98,7 +71,7 @@ async fn a_large_object_goes_from_s3_to_azure_inside_azure_and_back_and_stays_th
 
 #[tokio::test]
 async fn a_write_in_blocks_of_a_killed_process_is_found_and_given_up() {
-    let store = container("storage-contract-1").await;
+    let store = container(BUCKETS[0]).await;
     let prefix = format!("killed-{}/", std::process::id());
     let key = format!("{prefix}a");
     let id = store.begin_upload(&key).await.unwrap();
@@ -113,9 +86,9 @@ async fn a_write_in_blocks_of_a_killed_process_is_found_and_given_up() {
 
 #[tokio::test]
 async fn a_wrong_key_is_denied_at_once_and_not_shown() {
-    container("storage-contract-1").await;
+    container(BUCKETS[0]).await;
     let wrong = "bm90LXRoZS1rZXk=";
-    let store = open("storage-contract-1", wrong);
+    let store = open(BUCKETS[0], wrong);
     let error = store.list_page("", None).await.unwrap_err();
     assert!(matches!(error, StoreError::Denied { .. }), "{error}");
     assert!(!format!("{error} {error:?} {store:?}").contains(wrong));

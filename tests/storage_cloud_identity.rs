@@ -5,8 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod identity_pod;
+
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -15,15 +16,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use milvus_backup_operator::storage::{
-    AzureConfig, AzureStore, GcsConfig, GcsLogin, GcsStore, Keys, RetryPolicy, Store,
-};
+use milvus_backup_operator::storage::{AzureConfig, AzureStore, GcsConfig, GcsLogin, GcsStore, Keys};
 use percent_encoding::percent_decode_str;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData};
 use rustls::SignatureScheme;
-use tokio::net::TcpListener;
 
-const ENDPOINT: &str = "IDENTITY_TEST_ENDPOINT";
+use identity_pod::{answer, beside, endpoint, once, read};
+
 const CLOUD: &str = "IDENTITY_TEST_CLOUD";
 
 /// Identity services that give the tokens T1, T2, ..., and a store that takes T2 only, as if T1 had been revoked.
@@ -33,8 +32,14 @@ struct Cloud {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-fn answer(status: u16, body: impl Into<Body>) -> Response {
-    Response::builder().status(status).header("etag", "\"0x1\"").body(body.into()).unwrap()
+impl Cloud {
+    fn services(&self) -> Router {
+        Router::new().fallback(serve).with_state(self.clone())
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
 }
 
 async fn serve(State(cloud): State<Cloud>, request: Request) -> Response {
@@ -60,46 +65,19 @@ async fn serve(State(cloud): State<Cloud>, request: Request) -> Response {
     }
 }
 
-/// Runs a piece of work while the cloud answers; answers what tokens were asked for with.
-async fn beside<T>(work: impl AsyncFnOnce(String) -> T) -> (T, Vec<String>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let cloud = Cloud::default();
-    let router = Router::new().fallback(serve).with_state(cloud.clone());
-    let done = tokio::select! {
-        done = work(endpoint) => done,
-        ended = async { axum::serve(listener, router).await } => panic!("{ended:?}"),
-    };
-    let asked = cloud.asked.lock().unwrap().clone();
-    (done, asked)
-}
-
-/// Runs [`the_pod`] with these variables.
-async fn run(cloud: &str, variables: impl FnOnce(&str, &Path) -> Vec<(&'static str, String)>) -> Vec<String> {
+/// Runs [`the_pod`] with these variables; answers what tokens were asked for with.
+async fn run(name: &str, variables: impl FnOnce(&str, &Path) -> Vec<(&'static str, String)>) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("assertion");
     std::fs::write(&token, "from-the-cluster\n").unwrap();
-    let (output, asked) = beside(async |endpoint: String| {
-        let mut pod = Command::new(std::env::current_exe().unwrap());
-        pod.args(["--ignored", "--exact", "the_pod"]).env_clear().envs(variables(&endpoint, &token));
-        pod.envs([(ENDPOINT, endpoint.as_str()), (CLOUD, cloud)]);
-        tokio::task::spawn_blocking(move || pod.output().unwrap()).await.unwrap()
-    })
-    .await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    asked
-}
-
-/// Reads three times: the first token is refused, the second one kept.
-async fn read(store: &dyn Store) {
-    for _ in 0..3 {
-        assert_eq!(store.get("k").await.unwrap(), "x");
-    }
-    assert_eq!(store.traffic().requests, 4);
-}
-
-fn once() -> RetryPolicy {
-    RetryPolicy { tries: 1, ..RetryPolicy::default() }
+    let cloud = Cloud::default();
+    let variables = |endpoint: &str| {
+        let mut variables = variables(endpoint, &token);
+        variables.push((CLOUD, name.to_owned()));
+        variables
+    };
+    identity_pod::run(cloud.services(), folder.path(), variables).await;
+    cloud.asked()
 }
 
 fn bucket(endpoint: String, login: GcsLogin) -> GcsStore {
@@ -110,7 +88,7 @@ fn bucket(endpoint: String, login: GcsLogin) -> GcsStore {
 #[tokio::test]
 #[ignore = "run by the others, in a process of its own"]
 async fn the_pod() {
-    let endpoint = std::env::var(ENDPOINT).unwrap();
+    let endpoint = endpoint();
     if std::env::var(CLOUD).unwrap() == "google" {
         return read(&bucket(endpoint, GcsLogin::Ambient)).await;
     }
@@ -160,7 +138,8 @@ async fn a_service_account_of_google_signs_for_its_token() {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key.json");
-    let ((), asked) = beside(async |endpoint: String| {
+    let cloud = Cloud::default();
+    beside(cloud.services(), async |endpoint: String| {
         let account = serde_json::json!({
             "type": "service_account", "client_email": "backup@test", "private_key_id": "kid",
             "private_key": key.serialize_pem(), "token_uri": format!("{endpoint}/token"),
@@ -169,6 +148,7 @@ async fn a_service_account_of_google_signs_for_its_token() {
         read(&bucket(endpoint, GcsLogin::KeyFile(file.clone()))).await;
     })
     .await;
+    let asked = cloud.asked();
     assert_eq!(asked.len(), 2);
     let assertion = asked[0].rsplit_once("assertion=").unwrap().1;
     let assertion = percent_decode_str(assertion).decode_utf8().unwrap().into_owned();

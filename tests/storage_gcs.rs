@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod storage_servers;
+
 use std::path::PathBuf;
 
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
@@ -12,26 +14,18 @@ use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
-use milvus_backup_operator::storage::contract::{self, Fixture, Promise};
-use milvus_backup_operator::storage::{
-    Checksums, GcsConfig, GcsLogin, GcsStore, Keys, S3Config, S3Store, Store, StoreError,
-};
+use milvus_backup_operator::storage::contract::Promise;
+use milvus_backup_operator::storage::{GcsConfig, GcsLogin, GcsStore, Store, StoreError};
 use percent_encoding::percent_decode_str;
 use s3s::service::S3ServiceBuilder;
 
-const BUCKETS: [&str; 2] = ["storage-contract-1", "storage-contract-2"];
+use storage_servers::{BUCKETS, NOWHERE, prove, s3, variable};
 
 /// A copy is one request of any size, so that there are no copied parts; the generation is no count of parts. The emulator
 /// does not say whether bucket or object is missing, and takes no condition of a copy. The stand-in for writes in parts
 /// cannot list them and does not know those that are gone.
 const MISSING: &[Promise] =
     &[Promise::PartsCounted, Promise::CopyPart, Promise::BucketNotFound, Promise::AbortUnknown, Promise::ListUploads];
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need running servers, the test environment starts them and sets it")
-    })
-}
 
 fn config(bucket: &str) -> GcsConfig {
     let endpoint = Some(variable("GCS_TEST_ENDPOINT"));
@@ -96,47 +90,18 @@ impl HttpConnector for Front {
     }
 }
 
-async fn s3() -> S3Store {
-    S3Store::open(S3Config {
-        endpoint: Some(variable("S3_TEST_ENDPOINT")),
-        region: String::new(),
-        bucket: variable("MILVUS_TEST_BUCKET"),
-        path_style: true,
-        keys: Keys::Static {
-            access_key: variable("S3_TEST_ACCESS_KEY"),
-            secret_key: variable("S3_TEST_SECRET_KEY"),
-            session_token: None,
-        },
-        ca_pem: None,
-        checksums: Checksums::default(),
-    })
-    .await
-    .unwrap()
-}
-
 #[tokio::test]
 async fn the_emulator_keeps_its_promises_and_moves_objects_to_and_from_s3() {
     make_buckets().await;
     let folder = tempfile::tempdir().unwrap();
     let front = Front::new(folder.path().to_owned());
     let open = |bucket| GcsStore::open_over(config(bucket), SharedHttpConnector::new(front.clone())).unwrap();
-    let (first, second, nowhere) = (open(BUCKETS[0]), open(BUCKETS[1]), open("storage-contract-none"));
-    let foreign = s3().await;
-    let fixture = Fixture {
-        store: &first,
-        twin: &second,
-        foreign: &foreign,
-        absent: Some(&nowhere),
-        prefix: format!("contract-{}", std::process::id()),
-        smallest_part: 5 << 20,
-    };
-    if let Err(broken) = contract::prove(&fixture, MISSING).await {
-        panic!("{broken}");
-    }
+    let (first, second, nowhere) = (open(BUCKETS[0]), open(BUCKETS[1]), open(NOWHERE));
+    prove([&first, &second, &nowhere], &s3(&variable("MILVUS_TEST_BUCKET")).await, MISSING).await;
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_told_by_a_listing() {
-    let error = GcsStore::open(config("storage-contract-none")).unwrap().list_page("", None).await.unwrap_err();
+    let error = GcsStore::open(config(NOWHERE)).unwrap().list_page("", None).await.unwrap_err();
     assert!(matches!(error, StoreError::BucketNotFound { .. }), "{error}");
 }

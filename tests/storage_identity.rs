@@ -4,18 +4,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod identity_pod;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use milvus_backup_operator::storage::{Checksums, Keys, RetryPolicy, S3Config, S3Store, Store};
-use tokio::net::TcpListener;
+use milvus_backup_operator::storage::{Checksums, Keys, S3Config, S3Store};
 
-const ENDPOINT: &str = "IDENTITY_TEST_ENDPOINT";
+use identity_pod::{answer, endpoint, once, read};
 
 /// Identity services and a store that takes the second keys only, as if the first had been revoked.
 #[derive(Debug, Clone)]
@@ -33,10 +33,6 @@ impl Cloud {
         std::fs::write(&self.token, format!("token-{}", shown.len() + 1)).unwrap();
         shown.len()
     }
-}
-
-fn answer(status: u16, body: impl Into<Body>) -> Response {
-    Response::builder().status(status).body(body.into()).unwrap()
 }
 
 async fn serve(State(cloud): State<Cloud>, request: Request) -> Response {
@@ -79,18 +75,14 @@ async fn run(variables: impl FnOnce(&str, &Path) -> Vec<(&'static str, String)>)
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "token-1").unwrap();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let cloud = Cloud { token: token.clone(), shown: Arc::default() };
-    let router = Router::new().fallback(serve).with_state(cloud.clone());
-    let mut pod = Command::new(std::env::current_exe().unwrap());
-    pod.args(["--ignored", "--exact", "the_pod"]).env_clear().envs(variables(&endpoint, &token));
-    pod.envs([(ENDPOINT, endpoint.as_str()), ("AWS_EC2_METADATA_DISABLED", "true")]).env("HOME", folder.path());
-    let output = tokio::select! {
-        output = tokio::task::spawn_blocking(move || pod.output().unwrap()) => output.unwrap(),
-        ended = async { axum::serve(listener, router).await } => panic!("{ended:?}"),
+    let services = Router::new().fallback(serve).with_state(cloud.clone());
+    let variables = |endpoint: &str| {
+        let mut variables = variables(endpoint, &token);
+        variables.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+        variables
     };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    identity_pod::run(services, folder.path(), variables).await;
     let shown = cloud.shown.lock().unwrap();
     shown.clone()
 }
@@ -99,7 +91,7 @@ async fn run(variables: impl FnOnce(&str, &Path) -> Vec<(&'static str, String)>)
 #[ignore = "run by the others, in a process of its own"]
 async fn the_pod() {
     let store = S3Store::open(S3Config {
-        endpoint: Some(std::env::var(ENDPOINT).unwrap()),
+        endpoint: Some(endpoint()),
         region: String::new(),
         bucket: "b".into(),
         path_style: true,
@@ -107,11 +99,7 @@ async fn the_pod() {
         ca_pem: None,
         checksums: Checksums::default(),
     });
-    let store = store.await.unwrap().with_retry(RetryPolicy { tries: 1, ..RetryPolicy::default() });
-    for _ in 0..3 {
-        assert_eq!(store.get("k").await.unwrap(), "x");
-    }
-    assert_eq!(store.traffic().requests, 4);
+    read(&store.await.unwrap().with_retry(once())).await;
 }
 
 #[tokio::test]
