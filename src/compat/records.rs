@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errors::OperationError;
 use super::wire::{self, NO_TIME, state};
+use crate::engine::artifact::BRIEF;
 use crate::manifest::operator_manifest::digest;
 use crate::storage::{Store, StoreError};
 
@@ -210,8 +211,12 @@ impl<'a> Records<'a> {
 
     /// A record nobody can read any more is as good as none.
     async fn read(&self, key: &str) -> Result<Option<TaskRecord>, StoreError> {
-        let body = match self.store.get(key).await {
+        let body = match self.store.get_within(key, BRIEF).await {
             Ok(body) => body,
+            Err(error @ StoreError::TooLarge { .. }) => {
+                tracing::warn!("unreadable record of a task: {error}");
+                return Ok(None);
+            }
             Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };

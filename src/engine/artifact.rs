@@ -16,6 +16,15 @@ use crate::storage::{Store, StoreError};
 /// Largest decompressed object list: 4 million objects of 256 bytes a line.
 const OBJECTS_LIMIT: u64 = 1 << 30;
 
+/// Most bytes of a lock, a ledger, a manifest, or what is said of a backup as a whole. The longest is the ledger of a restore,
+/// which notes collections and import jobs: 100,000 in 600 bytes each.
+pub const BRIEF: u64 = 64 << 20;
+/// Most bytes of metadata that is read whole. Of a million objects `segment_meta.json` has 200 to 250 MB, the list of
+/// objects 30 MB as it is packed.
+const WHOLE: u64 = 512 << 20;
+/// Most bytes of `full_meta.json`, which is understood as it is read: 4 million objects, as [`OBJECTS_LIMIT`].
+const FULL: u64 = 2 << 30;
+
 /// An artifact by its place.
 #[derive(Debug, Clone)]
 pub struct Artifact {
@@ -60,12 +69,12 @@ impl Artifact {
         self.store.as_ref()
     }
 
-    /// An object, none where it does not exist.
+    /// A [brief](BRIEF) object, none where it does not exist.
     ///
     /// # Errors
     /// The store's.
     pub async fn find(&self, key: &str) -> Result<Option<bytes::Bytes>, EngineError> {
-        match self.store.get(key).await {
+        match self.store.get_within(key, BRIEF).await {
             Ok(body) => Ok(Some(body)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -122,11 +131,11 @@ impl Artifact {
             check(digest(&first))?;
             return Ok(Some(decode_full(&first)?));
         }
-        let (info, digest) = read_pieces(self.store(), &key, first, read_digested).await?;
+        let (info, digest) = read_pieces(self.store(), &key, first, FULL, read_digested).await?;
         check(digest)?;
         match info {
             // As old backups have it; or damage, which is told better by the whole.
-            Err(ManifestError::Json { .. }) => Ok(Some(decode_full(&self.store.get(&key).await?)?)),
+            Err(ManifestError::Json { .. }) => Ok(Some(decode_full(&self.store.get_within(&key, WHOLE).await?)?)),
             other => Ok(Some(other?)),
         }
     }
@@ -140,7 +149,7 @@ impl Artifact {
         let objects = match &manifest {
             None => None,
             Some((manifest, _)) => {
-                let body = self.store.get(&self.keys.operator(OperatorFile::Objects)).await?;
+                let body = self.store.get_within(&self.keys.operator(OperatorFile::Objects), WHOLE).await?;
                 manifest.check_objects(&body)?;
                 Some(body)
             }
@@ -163,9 +172,9 @@ impl Artifact {
                 });
             }
         };
-        let collection = self.store.get(&self.keys.meta(MetaFile::Collection)).await?;
-        let partition = self.store.get(&self.keys.meta(MetaFile::Partition)).await?;
-        let segment = self.store.get(&self.keys.meta(MetaFile::Segment)).await?;
+        let collection = self.store.get_within(&self.keys.meta(MetaFile::Collection), WHOLE).await?;
+        let partition = self.store.get_within(&self.keys.meta(MetaFile::Partition), WHOLE).await?;
+        let segment = self.store.get_within(&self.keys.meta(MetaFile::Segment), WHOLE).await?;
         Ok(join_levels(&backup, &collection, &partition, &segment)?)
     }
 }
@@ -181,8 +190,12 @@ fn read_digested(reader: &mut PieceReader) -> (Result<BackupInfo, ManifestError>
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+    use crate::exit::Class;
     use crate::manifest::{CollectionBackupInfo, encode_meta};
+    use crate::storage::FolderStore;
     use crate::storage::memory::MemoryService;
 
     /// Metadata of more than one piece.
@@ -206,6 +219,36 @@ mod tests {
             artifact.store().put(&key, manifest.to_string().into()).await.unwrap();
         }
         artifact
+    }
+
+    /// In a directory, where a file can be long without taking room.
+    fn with_a_long(file: &str, size: u64) -> (tempfile::TempDir, Artifact) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p/nightly").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(size).unwrap();
+        let store = FolderStore::open(folder.path()).unwrap();
+        (folder, Artifact::at(Arc::new(store), "p", "nightly").unwrap())
+    }
+
+    #[rstest]
+    #[case("operator/manifest.json", BRIEF)]
+    #[case("operator/lock.json", BRIEF)]
+    #[case("meta/backup_meta.json", BRIEF)]
+    #[case("meta/segment_meta.json", WHOLE)]
+    #[tokio::test]
+    async fn metadata_that_could_fill_the_memory_is_refused_by_name(#[case] file: &str, #[case] most: u64) {
+        let (_folder, artifact) = with_a_long(file, most + 1);
+        if most == WHOLE {
+            for meta in [MetaFile::Backup, MetaFile::Collection, MetaFile::Partition] {
+                artifact.store().put(&artifact.keys.meta(meta), Bytes::from_static(b"{}")).await.unwrap();
+            }
+        }
+        let error = artifact.describe().await.unwrap_err();
+        assert_eq!((error.class(), error.reason()), (Class::Data, "Damaged"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(&format!("object p/nightly/{file} ")), "{said}");
+        assert!(said.contains(&(most + 1).to_string()) && said.contains(&format!("at most {most} ")), "{said}");
     }
 
     #[tokio::test]

@@ -104,8 +104,8 @@ impl Store for Computed {
         Ok(String::new())
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.metadata.get(key).await
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.metadata.get_within(key, most).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {

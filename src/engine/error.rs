@@ -127,6 +127,7 @@ fn store_reason(error: &StoreError) -> &'static str {
         StoreError::Denied { .. } => "AccessDenied",
         StoreError::BucketNotFound { .. } => "BucketNotFound",
         StoreError::NotFound { .. } => "ArtifactMissing",
+        StoreError::TooLarge { .. } => "Damaged",
         // No library tells these apart but by its words.
         StoreError::Unavailable { cause, .. } if cause.contains("failed to lookup address") => "DNSFailure",
         StoreError::Setup(cause) if cause.contains("certificate is not trusted") => "TLSFailure",

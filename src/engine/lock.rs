@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::artifact::BRIEF;
 use super::error::EngineError;
 use super::task::Run;
 use crate::storage::{Condition, Store, StoreError, Written};
@@ -123,7 +124,7 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<(Holder, String)>, 
     let Some(found) = page.objects.into_iter().find(|object| object.key == key) else {
         return Ok(None);
     };
-    match store.get(key).await {
+    match store.get_within(key, BRIEF).await {
         Ok(body) => {
             let lock = serde_json::from_slice(&body)
                 .map_err(|_| EngineError::Damaged(format!("{key} is not a lock of this program")))?;

@@ -60,9 +60,14 @@ async fn summary(store: &Arc<dyn Store>, prefix: &str, name: &str) -> Result<Opt
     let Ok(artifact) = Artifact::at(store.clone(), prefix, name) else {
         return Ok(None);
     };
-    let Some(body) = artifact.find(&artifact.keys.meta(MetaFile::Backup)).await? else {
-        return Ok(None);
+    let body = match artifact.find(&artifact.keys.meta(MetaFile::Backup)).await {
+        Err(EngineError::Store(error @ StoreError::TooLarge { .. })) => {
+            tracing::warn!(backup = name, "left out of the list: {error}");
+            return Ok(None);
+        }
+        other => other?,
     };
+    let Some(body) = body else { return Ok(None) };
     if !committed(&artifact).await? {
         return Ok(None);
     }
@@ -158,7 +163,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::engine::artifact::BRIEF;
     use crate::manifest::encode_meta;
+    use crate::storage::FolderStore;
     use crate::storage::memory::MemoryService;
 
     async fn put(store: &Arc<dyn Store>, key: &str, body: &[u8]) {
@@ -191,6 +198,18 @@ mod tests {
         assert_eq!(names(&store, "/backup/").await, ["three"]);
         assert_eq!(names(&store, "backup/deeper").await, ["four"]);
         assert_eq!(names(&store, "nowhere").await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_backup_whose_metadata_could_fill_the_memory_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(FolderStore::open(folder.path()).unwrap());
+        for name in ["one", "swollen"] {
+            backup(&store, name, name).await;
+        }
+        let file = std::fs::File::options().write(true).open(folder.path().join("swollen/meta/backup_meta.json"));
+        file.unwrap().set_len(BRIEF + 1).unwrap();
+        assert_eq!(names(&store, "").await, ["one"]);
     }
 
     #[tokio::test]

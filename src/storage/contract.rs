@@ -30,6 +30,10 @@ pub struct Fixture<'a> {
 pub enum Promise {
     /// What was written is read, whole.
     WholeObjects,
+    /// An object of more bytes than the reader allows is [`StoreError::TooLarge`].
+    ///
+    /// [`StoreError::TooLarge`]: super::StoreError::TooLarge
+    BoundedReading,
     /// Ranges are read; behind the end is nothing.
     Ranges,
     /// Objects without content are objects.
@@ -96,6 +100,7 @@ use Promise::*;
 /// Every promise.
 pub const ALL: &[Promise] = &[
     WholeObjects,
+    BoundedReading,
     Ranges,
     EmptyObjects,
     NotFound,
@@ -146,6 +151,7 @@ pub async fn check(fixture: &Fixture<'_>, promise: Promise) -> Result<()> {
     let at = Desk { store: *store, prefix: format!("{prefix}/{promise:?}/"), part: *smallest_part };
     let result = match promise {
         WholeObjects => at.whole_objects().await,
+        BoundedReading => at.bounded_reading().await,
         Ranges => at.ranges().await,
         EmptyObjects => at.empty_objects().await,
         NotFound => at.not_found().await,

@@ -64,6 +64,16 @@ impl Desk<'_> {
         self.holds("a", &body).await
     }
 
+    pub(super) async fn bounded_reading(&self) -> Result<()> {
+        let (key, body) = (self.key("a"), content(1000, 3));
+        self.store.put(&key, body.clone()).await?;
+        ensure!(self.store.get_within(&key, 1000).await? == body, "other content");
+        match self.store.get_within(&key, 999).await {
+            Err(StoreError::TooLarge { key: named, size: 1000, most: 999, .. }) if named == key => Ok(()),
+            other => bail!("one byte too many: {other:?}"),
+        }
+    }
+
     pub(super) async fn ranges(&self) -> Result<()> {
         let (key, body) = (self.key("a"), content(1000, 2));
         self.store.put(&key, body.clone()).await?;

@@ -1,5 +1,6 @@
 //! What can go wrong with a store, by what the caller does about it.
 
+use super::Place;
 use crate::exit::Class;
 
 /// A failed call to a store. Messages name bucket and key, never a credential or a signed URL.
@@ -37,6 +38,21 @@ pub enum StoreError {
         /// The store's error code.
         code: String,
     },
+    /// The object is larger than what is read of it into memory.
+    #[error(
+        "object {key} in {place} has at least {size} bytes and is not read, because at most {most} are held in memory: it is \
+         damaged, or another object of that name"
+    )]
+    TooLarge {
+        /// Key.
+        key: String,
+        /// The bucket.
+        place: String,
+        /// Bytes it has, as far as is known.
+        size: u64,
+        /// Bytes it may have.
+        most: u64,
+    },
     /// The client could not be made: a missing file, a bad endpoint.
     #[error("cannot use the object store: {0}")]
     Setup(String),
@@ -65,10 +81,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// That an object of so many bytes may be read.
+    pub(super) fn unless_within(most: u64, size: u64, key: &str, place: &Place) -> Result<(), StoreError> {
+        match size <= most {
+            true => Ok(()),
+            false => Err(StoreError::TooLarge { key: key.into(), place: place.to_string(), size, most }),
+        }
+    }
+
     /// What the caller does about it.
     pub fn class(&self) -> Class {
         match self {
-            StoreError::NotFound { .. } => Class::Data,
+            StoreError::NotFound { .. } | StoreError::TooLarge { .. } => Class::Data,
             StoreError::BucketNotFound { .. } | StoreError::Denied { .. } | StoreError::Setup(_) => {
                 Class::Configuration
             }

@@ -36,6 +36,15 @@ pub(super) enum Kind {
     Unsupported,
     /// A setting is wrong: region, certificate, clock.
     Setup,
+    /// More bytes come than may.
+    TooLong,
+    /// The object has, or is said to have, at least so many bytes, and at most so many are read into memory.
+    TooLarge {
+        /// Bytes it has.
+        size: u64,
+        /// Bytes it may have.
+        most: u64,
+    },
     /// Anything else that sending it again does not change.
     Rejected,
 }
@@ -75,6 +84,11 @@ impl Failure {
     /// The answer is about another version than `expected`.
     pub(super) fn replaced(expected: &str, found: &str) -> Failure {
         Failure::new(Kind::Replaced, "Replaced", format!("its ETag is {found} and was {expected}"))
+    }
+
+    /// The object has at least `size` bytes and may have `most`.
+    pub(super) fn too_large(size: u64, most: u64) -> Failure {
+        Failure::new(Kind::TooLarge { size, most }, "TooLarge", format!("it has at least {size} bytes"))
     }
 
     /// An answer that lacks what the caller needs.
@@ -137,9 +151,13 @@ impl Failure {
             Kind::NoKey => StoreError::NotFound { key: key.into(), place },
             Kind::Replaced => StoreError::Replaced { key: key.into(), place },
             Kind::Setup => StoreError::Setup(format!("{place}: {}", self.cause)),
-            Kind::NoUpload | Kind::ConditionFailed | Kind::BehindEnd | Kind::Unsupported | Kind::Rejected => {
-                StoreError::Rejected { place, act, cause: self.cause }
-            }
+            Kind::TooLarge { size, most } => StoreError::TooLarge { key: key.into(), place, size, most },
+            Kind::NoUpload
+            | Kind::ConditionFailed
+            | Kind::BehindEnd
+            | Kind::TooLong
+            | Kind::Unsupported
+            | Kind::Rejected => StoreError::Rejected { place, act, cause: self.cause },
         }
     }
 }

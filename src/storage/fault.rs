@@ -155,8 +155,8 @@ impl Store for FaultStore {
         self.apply(Verb::Folders, prefix, self.inner.folders(prefix)).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.apply(Verb::Get, key, self.inner.get(key)).await
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.apply(Verb::Get, key, self.inner.get_within(key, most)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {

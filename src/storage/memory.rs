@@ -181,8 +181,10 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        Ok(self.object(key)?.body)
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        let body = self.object(key)?.body;
+        StoreError::unless_within(most, body.len() as u64, key, &self.place)?;
+        Ok(body)
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {

@@ -45,6 +45,9 @@ pub use tag::Tag;
 pub use transfer::{MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, sweep_uploads, transfer};
 pub use window::{Admission, Window};
 
+/// The most bytes of an object that [`Store::get`] holds in memory.
+pub const LARGEST_WHOLE: u64 = 2 << 30;
+
 /// One listed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
@@ -178,8 +181,13 @@ pub trait Store: Send + Sync + fmt::Debug {
         })
         .await
     }
-    /// A whole object. Only for small ones: it is held in memory.
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError>;
+    /// A whole object of at most [`LARGEST_WHOLE`] bytes. Only for small ones: it is held in memory.
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.get_within(key, LARGEST_WHOLE).await
+    }
+    /// A whole object of at most `most` bytes, for who knows how many it should have. A larger one is
+    /// [`StoreError::TooLarge`]: by what the service announces, before a byte of it is read, or once more bytes have come.
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError>;
     /// `length` bytes from `offset`; fewer where the object ends before, none where it ends before `offset`.
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         self.read_range(key, None, offset, length).await

@@ -165,14 +165,16 @@ impl Read for PieceReader {
     }
 }
 
-/// Reads an object of which the `first` bytes are there, in pieces of as many, and answers what `read` makes of it.
+/// Reads an object of at most `most` bytes, of which the `first` are there, in pieces of as many, and answers what `read`
+/// makes of it.
 ///
 /// # Errors
-/// The store's.
+/// The store's; [`StoreError::TooLarge`].
 pub async fn read_pieces<T: Send + 'static>(
     store: &dyn Store,
     key: &str,
     first: Bytes,
+    most: u64,
     read: impl FnOnce(&mut PieceReader) -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     let size = first.len();
@@ -184,6 +186,7 @@ pub async fn read_pieces<T: Send + 'static>(
         let piece = store.get_range(key, offset, size as u64).await?;
         let length = piece.len();
         offset += length as u64;
+        StoreError::unless_within(most, offset, key, store.place())?;
         if length > 0 {
             room.send(piece);
         }
@@ -294,8 +297,19 @@ mod tests {
                 let mut bytes = Vec::new();
                 reader.read_to_end(&mut bytes).map(|_| bytes).unwrap()
             };
-            assert_eq!(read_pieces(&store, "k", first.clone(), all).await.unwrap(), body(size));
-            read_pieces(&store, "k", first, |_| ()).await.unwrap();
+            assert_eq!(read_pieces(&store, "k", first.clone(), size as u64, all).await.unwrap(), body(size));
+            read_pieces(&store, "k", first, size as u64, |_| ()).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn an_object_of_more_bytes_than_it_may_have_is_not_read_to_its_end() {
+        let store = FaultStore::watching(Arc::new(store()));
+        store.put("k", body(1000).into()).await.unwrap();
+        let first = store.get_range("k", 0, 10).await.unwrap();
+        let all = |reader: &mut PieceReader| reader.read_to_end(&mut Vec::new());
+        let error = read_pieces(&store, "k", first, 35, all).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { size: 40, most: 35, .. }), "{error}");
+        assert_eq!(store.count(Verb::GetRange), 4);
     }
 }

@@ -4,12 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::failure::{Failure, Kind};
-
-/// Room made for an object whose size nobody knows but by what the service announces; more comes with the bytes.
-const RESERVED: u64 = 64 << 20;
 
 /// An answer whose body has not been read yet.
 pub(super) struct Opened {
@@ -70,27 +67,44 @@ impl Reading {
             (found, None) => self.version = found,
             _ => {}
         }
-        collect(limit, answer.body, answer.announced, Some(length), &mut self.body).await
+        let room = answer.announced.unwrap_or(0).min(length - got);
+        collect(limit, answer.body, room, length, &mut self.body).await
     }
 }
 
-/// Reads a body piece by piece to the end of a buffer; gives up on a piece that does not come within `limit`. What came
-/// before is in the buffer then.
+/// Room made for a whole object by what the service announces; more comes with the bytes.
+const RESERVED: u64 = 64 << 20;
+
+/// Reads a whole object of at most so many bytes. What the service announces is judged before a byte of it is read.
+pub(super) async fn whole(limit: Duration, opened: Opened, most: u64) -> Result<(Bytes, String), Failure> {
+    let announced = opened.announced.unwrap_or(0);
+    if announced > most {
+        return Err(Failure::too_large(announced, most));
+    }
+    let mut body = BytesMut::new();
+    match collect(limit, opened.body, announced.min(RESERVED), most, &mut body).await {
+        Err(failure) if failure.kind == Kind::TooLong => Err(Failure::too_large(body.len() as u64, most)),
+        Err(failure) => Err(failure),
+        Ok(()) => Ok((body.freeze(), opened.etag.unwrap_or_default())),
+    }
+}
+
+/// Reads a body piece by piece to the end of a buffer, in which there are at most so many bytes; gives up on a piece that
+/// does not come within `limit`. What came before is in the buffer then. For so many bytes `room` is made before.
 pub(super) async fn collect(
     limit: Duration,
     mut body: ByteStream,
-    announced: Option<u64>,
-    at_most: Option<u64>,
+    room: u64,
+    most: u64,
     buffer: &mut BytesMut,
 ) -> Result<(), Failure> {
-    let room = announced.unwrap_or(0).min(at_most.unwrap_or(RESERVED).saturating_sub(buffer.len() as u64));
     buffer.reserve(usize::try_from(room).unwrap_or(0));
     loop {
         let piece = tokio::time::timeout(limit, body.next()).await.map_err(|_| Failure::timed_out(limit))?;
         let Some(piece) = piece else { return Ok(()) };
         buffer.extend_from_slice(&piece?);
-        if at_most.is_some_and(|most| buffer.len() as u64 > most) {
-            return Err(Failure::new(Kind::Rejected, "TooLong", "the service answered more than was asked for"));
+        if buffer.len() as u64 > most {
+            return Err(Failure::new(Kind::TooLong, "TooLong", "the service answered more than was asked for"));
         }
     }
 }
@@ -107,7 +121,33 @@ pub(super) fn byte_range(offset: u64, length: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use aws_sdk_s3::primitives::SdkBody;
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
+
+    /// A body of pieces of 10 bytes without end, that announces so many.
+    fn endless(announced: Option<u64>) -> Opened {
+        let pieces =
+            futures::stream::repeat(()).map(|()| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 10]))));
+        let body = ByteStream::new(SdkBody::from_body_1_x(StreamBody::new(pieces)));
+        Opened { body, announced, etag: None, range: None }
+    }
+
+    #[tokio::test]
+    async fn a_whole_object_is_read_no_further_than_it_may_be_long() {
+        let limit = Duration::from_secs(1);
+        for (announced, size) in [(Some(1000), 1000), (Some(36), 36), (Some(7), 40), (None, 40)] {
+            let failure = whole(limit, endless(announced), 35).await.unwrap_err();
+            assert_eq!(failure.kind, Kind::TooLarge { size, most: 35 }, "{announced:?}");
+        }
+        let opened = Opened { body: ByteStream::from_static(b"12345"), ..endless(Some(5)) };
+        assert_eq!(whole(limit, opened, 5).await.unwrap().0, "12345");
+    }
 
     #[test]
     fn a_range_counts_both_its_ends() {

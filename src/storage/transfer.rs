@@ -163,7 +163,7 @@ fn may_stream_instead(error: &StoreError) -> bool {
         | StoreError::Rejected { .. }
         // Some services give an object one ETag in listings and another here; reading can tell that from a new version.
         | StoreError::Replaced { .. } => true,
-        StoreError::Setup(_) | StoreError::Unavailable { .. } => false,
+        StoreError::Setup(_) | StoreError::Unavailable { .. } | StoreError::TooLarge { .. } => false,
     }
 }
 

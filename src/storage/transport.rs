@@ -204,7 +204,7 @@ impl Answer {
     /// The whole body of an answer that moves no content.
     pub(super) async fn text(self, limit: Duration) -> Result<Bytes, Failure> {
         let mut text = BytesMut::new();
-        collect(limit, ByteStream::new(self.0.into_body()), None, Some(LONGEST_CONTROL), &mut text).await?;
+        collect(limit, ByteStream::new(self.0.into_body()), 0, LONGEST_CONTROL, &mut text).await?;
         Ok(text.freeze())
     }
 }

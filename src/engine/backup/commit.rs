@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::verify::Verified;
 use super::{Backup, recovery_point, stored_rows};
-use crate::engine::artifact::Artifact;
+use crate::engine::artifact::{Artifact, BRIEF};
 use crate::engine::copy::leaving_nothing_open;
 use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
@@ -63,7 +63,7 @@ pub(super) async fn write(
     if let Written::Refused = store.put_if(&key, body, Condition::Absent).await? {
         return Err(EngineError::Interrupted(format!("{key} was written by another attempt at the same moment")));
     }
-    Ok(digest(&store.get(&key).await?))
+    Ok(digest(&store.get_within(&key, BRIEF).await?))
 }
 
 /// Writes the Go tool's five files as they are made, of snapshots three; answers the digest of the full one.

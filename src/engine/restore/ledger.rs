@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::engine::artifact::BRIEF;
 use crate::engine::error::EngineError;
 use crate::engine::lock::{Fence, GOOD_FOR};
 use crate::engine::select::Name;
@@ -272,7 +273,7 @@ impl Fence for Ledger<'_> {
 }
 
 async fn load(store: &dyn Store, key: &str) -> Result<Option<Record>, EngineError> {
-    match store.get(key).await {
+    match store.get_within(key, BRIEF).await {
         Ok(body) => serde_json::from_slice(&body)
             .map(Some)
             .map_err(|error| EngineError::Damaged(format!("{key} is not a ledger of this program: {error}"))),

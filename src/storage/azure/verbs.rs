@@ -185,8 +185,8 @@ impl Store for AzureStore {
         .await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.sender.get(key, || self.open_object(key, None)).await
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        self.sender.get(key, most, || self.open_object(key, None)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {

@@ -23,19 +23,28 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    pub(super) fn read_whole(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        let (file, found) = self.open(key)?;
+        StoreError::unless_within(most, found.len(), key, &self.place)?;
+        self.read_from(&file, key, 0, found.len())
+    }
+
     pub(super) fn read(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
-        let act = "read an object";
         let (file, found) = self.open(key)?;
         if etag.is_some_and(|etag| etag != tag(&found)) {
             return Err(self.replaced(key));
         }
-        let length = length.min(found.len().saturating_sub(offset));
+        self.read_from(&file, key, offset, length.min(found.len().saturating_sub(offset)))
+    }
+
+    /// So many bytes, which were there a moment ago.
+    fn read_from(&self, file: &File, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         let mut body = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         match file.read_exact_at(&mut body, offset) {
             Ok(()) => Ok(body.into()),
             // Somebody cuts it while it is read.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.replaced(key)),
-            Err(error) => Err(self.failure(error, act, key)),
+            Err(error) => Err(self.failure(error, "read an object", key)),
         }
     }
 

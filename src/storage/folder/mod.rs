@@ -88,9 +88,9 @@ impl Store for FolderStore {
         self.run("list folders", move |folder| folder.folders(&prefix)).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+    async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
         let key = key.to_owned();
-        self.run("read an object", move |folder| folder.read(&key, None, 0, u64::MAX)).await
+        self.run("read an object", move |folder| folder.read_whole(&key, most)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {

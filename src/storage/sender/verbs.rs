@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 
 use super::Sender;
 use crate::storage::failure::{Failure, Kind};
-use crate::storage::reading::{Opened, Reading, collect};
+use crate::storage::reading::{Opened, Reading, whole};
 use crate::storage::retry::Outcome;
 use crate::storage::{Condition, ObjectRef, StoreError, Upload, Written};
 
@@ -28,29 +28,32 @@ pub(in crate::storage) struct UploadPage {
 }
 
 impl Sender {
-    /// A whole object. `open` asks for it.
-    pub(in crate::storage) async fn get<Open, Opening>(&self, key: &str, open: Open) -> Result<Bytes, StoreError>
+    /// A whole object of at most so many bytes. `open` asks for it.
+    pub(in crate::storage) async fn get<Open, Opening>(
+        &self,
+        key: &str,
+        most: u64,
+        open: Open,
+    ) -> Result<Bytes, StoreError>
     where
         Open: Fn() -> Opening,
         Opening: Future<Output = Result<Opened, Failure>>,
     {
-        Ok(self.settle(self.fetch(open).await, GET, key)?.0)
+        Ok(self.settle(self.fetch(most, open).await, GET, key)?.0)
     }
 
     /// A whole object with the ETag of its version.
-    async fn fetch<Open, Opening>(&self, open: Open) -> Outcome<(Bytes, String)>
+    async fn fetch<Open, Opening>(&self, most: u64, open: Open) -> Outcome<(Bytes, String)>
     where
         Open: Fn() -> Opening,
         Opening: Future<Output = Result<Opened, Failure>>,
     {
-        // The limit of the whole attempt is open: `collect` watches over each piece, this over the answer's beginning.
+        // The limit of the whole attempt is open: `whole` watches over each piece, this over the answer's beginning.
         let begin = self.policy.control_limit;
         let open = &open;
         self.send(GET, Duration::MAX, || async move {
             let opened = tokio::time::timeout(begin, open()).await.map_err(|_| Failure::timed_out(begin))??;
-            let mut body = BytesMut::new();
-            collect(begin, opened.body, opened.announced, None, &mut body).await?;
-            Ok((body.freeze(), opened.etag.unwrap_or_default()))
+            whole(begin, opened, most).await
         })
         .await
     }
@@ -127,9 +130,9 @@ impl Sender {
             return Ok(Written::Refused);
         }
         // An attempt whose answer was lost may be what stands in the way now.
-        match self.settle(self.fetch(open).await, GET, key) {
+        match self.settle(self.fetch(body.len() as u64, open).await, GET, key) {
             Ok((found, etag)) if found == *body => Ok(Written::Yes(etag)),
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Written::Refused),
+            Ok(_) | Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Ok(Written::Refused),
             Err(error) => Err(error),
         }
     }
