@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 mod access;
 pub mod artifact;
 mod backup;
-mod bundle;
+pub(crate) mod bundle;
 #[cfg(test)]
 mod computed;
 pub mod connect;

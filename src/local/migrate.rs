@@ -4,23 +4,21 @@
 //! Source: milvus-backup 0.6, `core/migrate/task.go`. The path in the volume is made up anew for each run, as there: nothing of
 //! an older upload can get into a migration.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::{CloudError, Volume, ZillizCloud};
+use super::shipment::Shipment;
 use crate::config::Settings;
-use crate::engine::artifact::{Artifact, Contents};
-use crate::engine::error::{EngineError, Tally, named};
+use crate::engine::artifact::Artifact;
+use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
 use crate::engine::task::{Report, Stage, Summary, TASK_VERSION};
 use crate::engine::{self, connect};
 use crate::exit::Class;
-use crate::manifest::ObjectRecord;
-use crate::storage::{ObjectMeta, Store, StoreError, TransferOptions, list_all, transfer};
+use crate::storage::{StoreError, TransferOptions};
 
 /// Objects uploaded at once where the settings say nothing; memory is bounded apart from that.
 const AT_ONCE: usize = 32;
@@ -34,8 +32,6 @@ const DENIED_ROUNDS: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Keys that run out so soon are not begun with.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
-/// Objects named in a message.
-const SHOWN: usize = 5;
 /// Most bytes of a cluster's id that are believed to be one.
 const LONGEST_CLUSTER: usize = 128;
 
@@ -117,8 +113,8 @@ async fn carry_over(
     let cloud = ZillizCloud::new(&settings.cloud)?;
     let cluster = cluster_id(&request.cluster)?;
     let backup = stoppable(cancel, read(settings, &request.name)).await?;
-    let bytes = backup.objects.iter().map(|object| object.size).sum();
-    counters.plan(0, backup.objects.len() as u64, bytes);
+    let (objects, bytes) = (backup.count(), backup.bytes());
+    counters.plan(0, objects, bytes);
 
     let path = super::operations::new_id();
     let volume = stoppable(cancel, async { Ok(cloud.volume(cluster, &path).await?) }).await?;
@@ -133,7 +129,6 @@ async fn carry_over(
     // From here on not to be stopped: whether there is a migration has to be known.
     counters.enter(Stage::Finalizing);
     let job = cloud.start(&volume.name, &path, cluster).await?;
-    let objects = backup.objects.len() as u64;
     let summary = Summary { size_bytes: bytes, copied_bytes: bytes, objects, warnings, ..Summary::default() };
     Ok(Started { job, summary })
 }
@@ -169,57 +164,13 @@ async fn stoppable<T>(
     }
 }
 
-/// What is to be uploaded.
-struct Backup {
-    store: Arc<dyn Store>,
-    /// Its directory, with a slash at the end.
-    directory: String,
-    objects: Vec<ObjectMeta>,
-}
-
-/// Finds the backup and everything that milvus-backup would have in its directory.
-async fn read(settings: &Settings, name: &str) -> Result<Backup, EngineError> {
+/// Finds the backup.
+async fn read(settings: &Settings, name: &str) -> Result<Shipment, EngineError> {
     let target = settings.backup_target()?;
     let store = connect::store(&target).await?;
     let artifact = Artifact::at(store.clone(), &target.prefix, name)?;
     let contents = artifact.read().await?;
-    let directory = artifact.keys.dir();
-    let objects = uploaded(&directory, list_all(store.as_ref(), &directory).await?);
-    complete(&artifact, &contents, &objects)?;
-    Ok(Backup { store, directory, objects })
-}
-
-/// Pure: without our own files, which mean nothing there, and without the empty objects that some consoles make for folders.
-fn uploaded(directory: &str, listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
-    let ours = format!("{directory}operator/");
-    let left_out = |object: &ObjectMeta| object.key.starts_with(&ours) || object.size == 0 && object.key.ends_with('/');
-    listed.into_iter().filter(|object| !left_out(object)).collect()
-}
-
-/// Sees that everything our manifest names is there in its size. Of a backup of the Go tool nothing says so as certainly.
-fn complete(artifact: &Artifact, contents: &Contents, objects: &[ObjectMeta]) -> Result<(), EngineError> {
-    let mut damage = Tally::default();
-    for record in contents.records()?.into_iter().flatten() {
-        let ObjectRecord { key, size, .. } = record?;
-        let key = artifact.keys.key(&key);
-        if size_of(objects, &key) != Some(size) {
-            damage.add(|| key);
-        }
-    }
-    match damage.is_empty() {
-        true => Ok(()),
-        false => Err(EngineError::Damaged(format!(
-            "backup {} is damaged, nothing was uploaded: {} objects are missing or of another size: {damage}",
-            artifact.keys.name(),
-            damage.total()
-        ))),
-    }
-}
-
-/// The size of a key in a listing, which is in ascending order of keys.
-fn size_of(listed: &[ObjectMeta], key: &str) -> Option<u64> {
-    let at = listed.binary_search_by(|object| object.key.as_str().cmp(key)).ok()?;
-    listed.get(at).map(|object| object.size)
+    Shipment::of(store, &artifact, &contents).await
 }
 
 /// An upload into volumes of one place, whose keys change.
@@ -227,7 +178,7 @@ struct Upload<'u> {
     cloud: &'u ZillizCloud,
     cluster: &'u str,
     path: &'u str,
-    backup: &'u Backup,
+    backup: &'u Shipment,
     counters: &'u Counters,
     cancel: &'u CancellationToken,
 }
@@ -281,62 +232,21 @@ impl Upload<'_> {
     async fn round(&self, volume: &Volume, at_once: usize, moved: &mut u64) -> Result<(), EngineError> {
         let store = stoppable(self.cancel, connect::store(&volume.store)).await?;
         self.counters.enter(Stage::CopyingData);
-        let missing = stoppable(self.cancel, self.missing(store.as_ref(), volume)).await?;
+        let arrived = stoppable(self.cancel, self.backup.arrived(store.as_ref(), &volume.prefix)).await?;
         // Never by the service alone: the keys of the volume may read nothing but the volume.
         let options = TransferOptions { server_side: false, ..TransferOptions::default() };
-        let copied = stoppable(self.cancel, self.copy(store.as_ref(), volume, missing, &options, at_once, moved)).await;
+        let landed = |size| {
+            self.counters.objects(1, size);
+            *moved += 1;
+        };
+        let to = (store.as_ref(), volume.prefix.as_str());
+        let copied = stoppable(self.cancel, self.backup.carry(to, arrived, &options, at_once, landed)).await;
         if copied.is_err() {
             options.open.abort(store.as_ref()).await;
         }
         copied?;
         self.counters.enter(Stage::Verifying);
-        let missing = stoppable(self.cancel, self.missing(store.as_ref(), volume)).await?;
-        match missing.is_empty() {
-            true => Ok(()),
-            false => {
-                let keys: Vec<String> = missing.iter().map(|object| self.key(volume, object)).collect();
-                Err(EngineError::Damaged(format!(
-                    "{} objects are not in {} as they were uploaded: {}",
-                    keys.len(),
-                    store.place(),
-                    named(&keys, SHOWN)
-                )))
-            }
-        }
-    }
-
-    async fn copy(
-        &self,
-        store: &dyn Store,
-        volume: &Volume,
-        missing: Vec<&ObjectMeta>,
-        options: &TransferOptions,
-        at_once: usize,
-        moved: &mut u64,
-    ) -> Result<(), EngineError> {
-        let source = self.backup.store.as_ref();
-        let mut running = stream::iter(missing)
-            .map(|object| async move {
-                transfer(source, store, object, &self.key(volume, object), options).await.map(|_| object.size)
-            })
-            .buffer_unordered(at_once);
-        while let Some(arrived) = running.next().await {
-            self.counters.objects(1, arrived?);
-            *moved += 1;
-        }
-        Ok(())
-    }
-
-    async fn missing(&self, store: &dyn Store, volume: &Volume) -> Result<Vec<&ObjectMeta>, EngineError> {
-        let there = list_all(store, &volume.prefix).await?;
-        let arrived = |object: &ObjectMeta| size_of(&there, &self.key(volume, object)) == Some(object.size);
-        Ok(self.backup.objects.iter().filter(|object| !arrived(object)).collect())
-    }
-
-    /// Where an object of the backup goes to.
-    fn key(&self, volume: &Volume, object: &ObjectMeta) -> String {
-        let relative = object.key.strip_prefix(&self.backup.directory).unwrap_or(&object.key);
-        format!("{}{relative}", volume.prefix)
+        stoppable(self.cancel, self.backup.prove(store.as_ref(), &volume.prefix)).await
     }
 }
 
@@ -345,50 +255,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::manifest::BackupInfo;
-    use crate::manifest::objects::encode_objects;
-    use crate::storage::memory::MemoryService;
-
-    fn object(key: &str, size: u64) -> ObjectMeta {
-        ObjectMeta { key: key.into(), size, etag: String::new() }
-    }
-
-    #[test]
-    fn what_milvus_backup_knows_is_uploaded_and_nothing_else() {
-        let listed = vec![
-            object("p/b/", 0),
-            object("p/b/binlogs/insert_log/1/2/3/3/100/5", 0),
-            object("p/b/meta/full_meta.json", 7),
-            object("p/b/operator/lock.json", 9),
-        ];
-        let keys: Vec<String> = uploaded("p/b/", listed).into_iter().map(|object| object.key).collect();
-        assert_eq!(keys, ["p/b/binlogs/insert_log/1/2/3/3/100/5", "p/b/meta/full_meta.json"]);
-    }
-
-    #[test]
-    fn an_object_that_is_not_as_our_manifest_says_keeps_a_backup_here() {
-        let store: Arc<dyn Store> = Arc::new(MemoryService::new("s").bucket("b"));
-        let artifact = Artifact::at(store, "p", "nightly").unwrap();
-        let record = |key: &str, size| ObjectRecord { key: key.into(), size, ..ObjectRecord::default() };
-        let records = vec![record("binlogs/a", 1), record("binlogs/b", 2), record("binlogs/c", 3)];
-        let objects = Some(encode_objects(&records).unwrap().into());
-        let contents = Contents { info: BackupInfo::default(), manifest: None, objects };
-        let there = |size| {
-            vec![
-                object("p/nightly/binlogs/a", 1),
-                object("p/nightly/binlogs/b", size),
-                object("p/nightly/binlogs/c", 3),
-                object("p/nightly/meta/full_meta.json", 7),
-            ]
-        };
-        complete(&artifact, &contents, &there(2)).unwrap();
-        let error = complete(&artifact, &contents, &there(5)).unwrap_err();
-        assert_eq!(error.class(), Class::Data);
-        let said = error.to_string();
-        assert!(said.contains("1 objects") && said.ends_with("p/nightly/binlogs/b"), "{said}");
-        let error = complete(&artifact, &contents, &there(2)[1..]).unwrap_err();
-        assert!(error.to_string().ends_with("p/nightly/binlogs/a"), "{error}");
-    }
 
     #[rstest]
     #[case("")]

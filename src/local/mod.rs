@@ -10,6 +10,7 @@ pub mod filter;
 pub mod migrate;
 pub mod operations;
 pub mod request;
+mod shipment;
 pub mod tasks;
 
 use std::io::Write;
