@@ -63,7 +63,7 @@ async fn a_backup_runs_to_its_end_and_shows_each_step() {
     world.runs(&job).await;
     world
         .until("b", "having started", |backup: &MilvusBackup| {
-            backup.status.as_ref().is_some_and(|status| status.started_at.is_some())
+            backup.status.as_ref().is_some_and(|status| status.run.started_at.is_some())
         })
         .await;
     world.succeeds(&job).await;
@@ -72,9 +72,9 @@ async fn a_backup_runs_to_its_end_and_shows_each_step() {
     assert_eq!(condition(&done, "Ready").0, "True");
     assert_eq!(condition(&done, "Verified").1, "ManifestVerified");
     assert_eq!(status.artifact.unwrap().manifest_digest.as_deref(), Some(DIGEST));
-    assert_eq!(status.summary.unwrap().size, "2.0KiB");
-    assert_eq!(status.observed_generation, done.metadata.generation);
-    assert_eq!(status.attempts[0].exit_class.as_deref(), Some("Succeeded"));
+    assert_eq!(status.run.summary.unwrap().size, "2.0KiB");
+    assert_eq!(status.run.observed_generation, done.metadata.generation);
+    assert_eq!(status.run.attempts[0].exit_class.as_deref(), Some("Succeeded"));
     let told = world.told("b", "BackupCompleted").await;
     assert!(told.contains(&"BackupStarted".to_owned()) && told.contains(&"SharedFateWarning".to_owned()), "{told:?}");
     assert!(world.told("prod", "BackupCompleted").await.contains(&"BackupCompleted".to_owned()));
@@ -163,7 +163,7 @@ async fn a_deleted_job_is_a_lost_attempt_and_the_run_goes_on() {
     world.runs(&first(&backup)).await;
     world
         .until("b", "having started", |backup: &MilvusBackup| {
-            backup.status.as_ref().is_some_and(|status| status.started_at.is_some())
+            backup.status.as_ref().is_some_and(|status| status.run.started_at.is_some())
         })
         .await;
     world.delete::<Job>(&first(&backup)).await;
@@ -219,7 +219,7 @@ async fn the_operator_may_die_at_any_moment_and_no_run_fails_by_it() {
     world.start().await;
     world
         .until("b", "having started", |backup: &MilvusBackup| {
-            backup.status.as_ref().is_some_and(|status| status.started_at.is_some())
+            backup.status.as_ref().is_some_and(|status| status.run.started_at.is_some())
         })
         .await;
     world.kill();
@@ -227,7 +227,7 @@ async fn the_operator_may_die_at_any_moment_and_no_run_fails_by_it() {
     world.start().await;
     let done = world.until("b", "Completed", stage::<MilvusBackup>("Completed")).await;
     let status = done.status.unwrap();
-    assert_eq!(status.attempts.len(), 1, "the same attempt, attached to");
+    assert_eq!(status.run.attempts.len(), 1, "the same attempt, attached to");
     assert!(status.artifact.unwrap().manifest_digest.is_some());
     let jobs = world.all::<Job>().list(&ListParams::default()).await.unwrap();
     assert_eq!(jobs.items.len(), 1);
@@ -263,7 +263,7 @@ async fn one_milvus_takes_one_run_at_a_time_in_the_order_of_creation() {
         .await;
     let last = world
         .until("three", "second place", |restore: &MilvusRestore| {
-            restore.status.as_ref().and_then(|status| status.queue_position) == Some(2)
+            restore.status.as_ref().and_then(|status| status.run.queue_position) == Some(2)
         })
         .await;
     assert_eq!(last.status.unwrap().progress.unwrap().display.as_deref(), Some("2nd in line"));
@@ -452,7 +452,7 @@ async fn an_expired_backup_is_deleted_unless_it_is_held() {
     world.succeeds(&first(&backup)).await;
     let done = world.until("b", "Completed", stage::<MilvusBackup>("Completed")).await;
     let status = done.status.unwrap();
-    let (completed, expires) = (status.completed_at.unwrap().0, status.expires_at.unwrap().0);
+    let (completed, expires) = (status.run.completed_at.unwrap().0, status.expires_at.unwrap().0);
     assert_eq!(expires.duration_since(completed).as_secs(), 60);
     assert!(done.metadata.deletion_timestamp.is_none());
     // Two minutes later, and no longer held.
@@ -559,7 +559,7 @@ async fn a_location_is_tried_and_a_bad_one_holds_its_backups_back() {
     assert_eq!((task.destination.bucket.as_str(), task.destination.prefix.as_str()), ("copies", "here"));
     let seen = world
         .until("b", "its location", |backup: &MilvusBackup| {
-            backup.status.as_ref().and_then(|status| status.location_name.as_deref()) == Some("l")
+            backup.status.as_ref().and_then(|status| status.run.location_name.as_deref()) == Some("l")
         })
         .await;
     assert_eq!(condition(&seen, "SharedFate").1, "Separate");
@@ -619,7 +619,7 @@ async fn a_whole_life_uses_the_rights_of_the_tables_and_a_status_is_written_only
     world.runs(&first(&backup)).await;
     let running = world
         .until("b", "having started", |backup: &MilvusBackup| {
-            backup.status.as_ref().is_some_and(|status| status.started_at.is_some())
+            backup.status.as_ref().is_some_and(|status| status.run.started_at.is_some())
         })
         .await;
     // Some passes later nothing has been written.

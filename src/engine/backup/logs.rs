@@ -49,13 +49,17 @@ impl Logs {
     }
 }
 
-/// The collections that have delta logs, found by one listing of folders instead of one for each collection.
+/// The collections that have delta logs, where one page lists all delta logs there are: most have none, and need not be asked
+/// for theirs one by one then. No folders are asked for, as a service that overlooks the delimiter would seem to have none.
 ///
 /// # Errors
 /// The store's.
-pub async fn with_deltas(store: &dyn Store, root_path: &str) -> Result<BTreeSet<i64>, EngineError> {
-    let folders = store.folders(&layout::milvus_log_prefix(root_path, LogKind::Delta)).await?;
-    Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
+pub async fn with_deltas(store: &dyn Store, root_path: &str) -> Result<Option<BTreeSet<i64>>, EngineError> {
+    let prefix = layout::milvus_log_prefix(root_path, LogKind::Delta);
+    let page = store.list_page(&prefix, None).await?;
+    let collection = |key: &str| key.strip_prefix(&prefix)?.split_once('/')?.0.parse().ok();
+    let found = page.objects.iter().filter_map(|object| collection(&object.key)).collect();
+    Ok(page.next.is_none().then_some(found))
 }
 
 /// Lists the objects of these segments and kinds, page by page; those of others are not kept.
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_listing_of_folders_tells_which_collections_have_delta_logs() {
+    async fn a_page_with_all_delta_logs_tells_which_collections_have_some() {
         let store = MemoryService::new("s").bucket("b");
         for key in [
             "delta_log/12/2/7/15",
@@ -169,8 +173,13 @@ mod tests {
         ] {
             store.put(&format!("files/{key}"), key.into()).await.unwrap();
         }
-        assert_eq!(with_deltas(&store, "files").await.unwrap(), BTreeSet::from([9, 12]));
+        assert_eq!(with_deltas(&store, "files").await.unwrap(), Some(BTreeSet::from([9, 12])));
+        assert_eq!(with_deltas(&store, "other").await.unwrap(), Some(BTreeSet::new()));
         let inserts = of(&store, "files", 12, &BTreeSet::from([(7, 2)]), &[LogKind::Insert]).await.unwrap();
         assert!(inserts.by_segment.is_empty());
+        for log in 0..1000 {
+            store.put(&format!("files/delta_log/12/2/7/{}", 100 + log), "d".into()).await.unwrap();
+        }
+        assert_eq!(with_deltas(&store, "files").await.unwrap(), None, "there are more than fit on a page");
     }
 }

@@ -48,8 +48,6 @@ use verify::Verified;
 
 /// Collections described and listed at once.
 const COLLECTIONS: usize = 8;
-/// Folders on a page of a listing.
-const PAGE: usize = 1000;
 
 /// Everything a backup needs at hand.
 struct Backup<'a> {
@@ -63,15 +61,6 @@ struct Backup<'a> {
     keys: OnceLock<sealed::Keys>,
     /// Things a person should look at.
     warnings: std::sync::Mutex<Vec<String>>,
-}
-
-/// What a backup is of.
-struct Meant {
-    names: Vec<Name>,
-    /// That are meant by themselves.
-    databases: Vec<String>,
-    /// Collections on the server, selected or not.
-    there: usize,
 }
 
 /// The moment all collections are made consistent to.
@@ -142,7 +131,7 @@ async fn patient_connect(task: &BackupTask) -> Result<Milvus, EngineError> {
 
 impl Backup<'_> {
     async fn make(&self, pause: &Pause) -> Result<Report, EngineError> {
-        let Meant { names, databases, there } = self.selected().await?;
+        let (names, databases) = self.selected().await?;
         let (store, key) = (self.artifact.store(), self.artifact.keys.operator(OperatorFile::Lock));
         let lock = lock::take(store, key, &self.task.artifact, self.run).await?;
         // Parts that an attempt which was killed left behind cost money for ever and belong to nobody.
@@ -152,7 +141,7 @@ impl Backup<'_> {
             warnings.extend(pause.begin(&self.milvus, self.counters).await);
         }
         let flushed = self.flush(&names).await?;
-        let with_deltas = self.with_deltas(names.len(), there).await;
+        let with_deltas = self.with_deltas(names.len()).await;
         let planned = self.plan(&names, &flushed, with_deltas.as_ref()).await;
         let Split { mut collections, tags, failed } = self.split(planned)?;
         let (verified, copied_bytes) = match self.by_server() {
@@ -178,7 +167,7 @@ impl Backup<'_> {
 
     /// The collections that are meant, after a look at whether their objects are where we think they are, and the databases
     /// that are meant by themselves.
-    async fn selected(&self) -> Result<Meant, EngineError> {
+    async fn selected(&self) -> Result<(Vec<Name>, Vec<String>), EngineError> {
         let mut ids = HashMap::new();
         let there = patient(|| self.milvus.list_databases()).await?;
         for database in &there {
@@ -207,7 +196,7 @@ impl Backup<'_> {
         } else if self.task.content == Content::Full {
             preflight::storage_path(&self.milvus, self.source.as_ref(), &self.task.milvus, &sampled).await?;
         }
-        Ok(Meant { names, databases, there: existing.len() })
+        Ok((names, databases))
     }
 
     /// Whether the server copies by itself.
@@ -239,16 +228,15 @@ impl Backup<'_> {
         Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), ..Flushed::default() })
     }
 
-    /// The collections that have delta logs, where one listing tells it cheaper than one for each selected collection. After
-    /// the flush, which writes what has been deleted.
-    async fn with_deltas(&self, selected: usize, there: usize) -> Option<BTreeSet<i64>> {
-        let pages = there / PAGE + 1;
-        if self.task.content == Content::SchemaOnly || self.by_server() || selected <= pages {
+    /// The collections that have delta logs, where one request tells it for all that are selected. After the flush, which
+    /// writes what has been deleted.
+    async fn with_deltas(&self, selected: usize) -> Option<BTreeSet<i64>> {
+        if self.task.content == Content::SchemaOnly || self.by_server() || selected < 2 {
             return None;
         }
         let found = logs::with_deltas(self.source.as_ref(), &self.task.milvus.store.prefix).await;
         // Then every collection is asked for, and says what is wrong.
-        found.inspect_err(|error| tracing::info!("delta logs are listed by collection: {error}")).ok()
+        found.inspect_err(|error| tracing::info!("delta logs are listed by collection: {error}")).ok().flatten()
     }
 
     /// Describes and lists all collections; a failure stays with its collection.

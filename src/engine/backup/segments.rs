@@ -77,7 +77,7 @@ pub async fn of(
         let wanted: BTreeSet<(i64, i64)> = segments.iter().map(Logs::place).collect();
         let deltas = match &files {
             Exact::Known(files) => files.iter().any(|files| !files.deltas.is_empty()),
-            // Looking again means that something has changed since the folders were listed.
+            // Looking again means that something has changed since all were listed.
             _ => number > 0 || with_deltas.is_none_or(|known| known.contains(&info.collection_id)),
         };
         let kinds: &[LogKind] = if deltas { &[LogKind::Insert, LogKind::Delta] } else { &[LogKind::Insert] };
