@@ -5,6 +5,8 @@
 //! [`Milvus`] is one connection with all its calls; they are grouped by subject in the files of this folder. Every call
 //! goes through `session::Session::call`, which sets metadata and a deadline, repeats what is safe to repeat, and lets
 //! `status::check` judge the answer: Milvus reports most failures inside an answer that is fine for gRPC.
+//!
+//! [`etcd`] is beside it and shares nothing with it: Milvus' own metadata, read where Milvus itself keeps it.
 
 mod alias;
 mod call;
@@ -12,6 +14,7 @@ mod collection;
 mod connect;
 mod database;
 mod error;
+pub mod etcd;
 mod flush;
 pub mod gates;
 mod http;

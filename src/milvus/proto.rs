@@ -21,3 +21,13 @@ pub mod msg {
 pub mod milvus {
     tonic::include_proto!("milvus.proto.milvus");
 }
+
+/// Index definitions as Milvus stores them.
+pub mod index {
+    tonic::include_proto!("milvus.proto.index");
+}
+
+/// Reading etcd.
+pub mod etcd {
+    tonic::include_proto!("etcdserverpb");
+}

@@ -56,7 +56,7 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The words of the outermost and of the innermost error: tonic's own say only "transport error".
-fn root_cause(error: &(dyn Error + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let outer = match error.downcast_ref::<Status>() {
         Some(status) => status.message().to_owned(),
         None => error.to_string(),
