@@ -33,7 +33,7 @@ pub struct CreateArgs {
     /// Shape of the backup.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// With what etcd knows of indexes (not supported yet).
+    /// With what only Milvus' etcd knows of indexes and of the dynamic field (milvus.etcd.*): for a secondary restore.
     #[arg(long = "backup_index_extra", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     index_extra: bool,
     /// With users, roles and grants.

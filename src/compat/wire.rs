@@ -113,7 +113,7 @@ pub struct CreateRequest {
     pub format: String,
     /// Also users, roles and grants.
     pub rbac: bool,
-    /// Also what etcd knows of indexes.
+    /// Also what only Milvus' etcd knows of indexes and of dynamic fields.
     pub with_index_extra: bool,
     /// Pause Milvus' garbage collection; the configuration may ask for it as well.
     pub gc_pause_enable: bool,

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::error::ConfigError;
 use super::settings::{Auth, Provider, Settings, Storage, TlsMode};
 use crate::engine::secret::Secret;
-use crate::engine::task::{AuthFiles, Checksums, Credentials, MilvusTarget, Service, StoreTarget, TlsTarget};
+use crate::engine::task::{
+    AuthFiles, Checksums, Credentials, EtcdTarget, MilvusTarget, Service, StoreTarget, TlsTarget,
+};
 
 impl Settings {
     /// The Milvus with its bucket, as a task names it.
@@ -31,6 +33,12 @@ impl Settings {
             rest: Some(milvus.rest_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
             management: Some(milvus.management_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
         })
+    }
+
+    /// The etcd of the Milvus, as a task names it.
+    pub fn etcd_target(&self) -> EtcdTarget {
+        let etcd = &self.milvus.etcd;
+        EtcdTarget { endpoints: etcd.endpoints.clone(), root_path: etcd.root_path.clone() }
     }
 
     /// The bucket of Milvus, as a task names it; its prefix is Milvus' rootPath.

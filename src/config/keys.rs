@@ -102,8 +102,13 @@ pub fn schema2() -> Vec<Key> {
         key("milvus.management.endpoint", Kind::Url, "http://localhost:9091", "management interface of Milvus"),
         key("milvus.replicate.rpcChannelName", Kind::Text, "by-dev-replicate-msg", "channel of replication")
             .idle(UNUSED),
-        key("milvus.etcd.endpoints", Kind::List, "localhost:2379", "etcd of Milvus").idle(UNUSED),
-        key("milvus.etcd.rootPath", Kind::Text, "by-dev", "root of Milvus in etcd").idle(UNUSED),
+        key(
+            "milvus.etcd.endpoints",
+            Kind::List,
+            "localhost:2379",
+            "etcd of Milvus, for `--backup_index_extra`; plain TCP, no login",
+        ),
+        key("milvus.etcd.rootPath", Kind::Text, "by-dev", "root of Milvus in it"),
     ];
     keys.extend(storage("milvus.storage", "MILVUS_STORAGE", "files"));
     keys.extend(storage("backup.storage", "BACKUP_STORAGE", "backup"));

@@ -6,7 +6,7 @@ use super::error::ConfigError;
 use super::file::Raw;
 use super::keys::{Key, OWN, schema2};
 use super::schema1;
-use super::settings::{Auth, Cloud, Milvus, Provider, Server, Settings, Storage, TlsMode, Transfer};
+use super::settings::{Auth, Cloud, Etcd, Milvus, Provider, Server, Settings, Storage, TlsMode, Transfer};
 use super::values::{Origin, Sources, Value, Values, resolve};
 use crate::engine::secret::Secret;
 
@@ -173,7 +173,16 @@ fn milvus(values: &Values, problems: &mut Vec<String>) -> Milvus {
         client: client.map(|(certificate, key)| (PathBuf::from(certificate), PathBuf::from(key))),
         rest_endpoint: values.text("milvus.rest.endpoint").to_owned(),
         management_endpoint: values.text("milvus.management.endpoint").to_owned(),
+        etcd: Etcd {
+            endpoints: list(values.text("milvus.etcd.endpoints")),
+            root_path: values.text("milvus.etcd.rootPath").to_owned(),
+        },
     }
+}
+
+/// The items of a [`super::keys::Kind::List`].
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 fn port(values: &Values, key: &str, problems: &mut Vec<String>) -> u16 {

@@ -20,6 +20,6 @@ mod values;
 
 pub use error::ConfigError;
 pub use load::{Configuration, Schema, load};
-pub use settings::{Auth, Cloud, Milvus, Provider, Server, Settings, Storage, TlsMode, Transfer};
+pub use settings::{Auth, Cloud, Etcd, Milvus, Provider, Server, Settings, Storage, TlsMode, Transfer};
 pub use show::Shown;
 pub use values::{Origin, Sources, Value, Values, overrides};

@@ -50,6 +50,17 @@ pub struct Milvus {
     pub rest_endpoint: String,
     /// `http(s)://host:port` of the management interface.
     pub management_endpoint: String,
+    /// Its etcd; read only where a request asks for it.
+    pub etcd: Etcd,
+}
+
+/// The etcd of a Milvus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// `host:port` of its members.
+    pub endpoints: Vec<String>,
+    /// Root of Milvus' keys.
+    pub root_path: String,
 }
 
 /// Encryption of the connection to Milvus.
@@ -211,6 +222,7 @@ impl Default for Settings {
                 client: None,
                 rest_endpoint: String::new(),
                 management_endpoint: "http://localhost:9091".into(),
+                etcd: Etcd { endpoints: vec!["localhost:2379".into()], root_path: "by-dev".into() },
             },
             milvus_storage: Storage::default(),
             backup_storage: Storage { root_path: "backup".into(), ..Storage::default() },

@@ -42,6 +42,8 @@ pub fn backup(run: Run, backup: &MilvusBackup, valid: &ValidBackup) -> Written {
         selection: selection(&spec.selection),
         content: content(spec.content.data),
         index_metadata: spec.content.index_metadata,
+        // Objects have no field for it.
+        etcd: None,
         flush: match spec.consistency.flush {
             api::Flush::Auto => Flush::Auto,
             api::Flush::Skip => Flush::Skip,

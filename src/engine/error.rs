@@ -6,6 +6,7 @@ use crate::exit::Class;
 use crate::manifest::ManifestError;
 use crate::manifest::binlog::BinlogError;
 use crate::milvus::MilvusError;
+use crate::milvus::etcd::EtcdError;
 use crate::storage::StoreError;
 
 /// A failed run.
@@ -64,6 +65,9 @@ pub enum EngineError {
     /// Milvus said no, or nothing.
     #[error("{0}")]
     Milvus(#[from] MilvusError),
+    /// Milvus' etcd said no, or nothing.
+    #[error("{0}")]
+    Etcd(#[from] EtcdError),
     /// A store said no, or nothing.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -95,6 +99,7 @@ impl EngineError {
             EngineError::Cancelled => Class::Cancelled,
             EngineError::LostLock { .. } => Class::LostLock,
             EngineError::Milvus(error) => error.class(),
+            EngineError::Etcd(error) => error.class(),
             EngineError::Store(error) => error.class(),
         }
     }
@@ -114,6 +119,7 @@ impl EngineError {
             EngineError::Cancelled => "Cancelled",
             EngineError::LostLock { .. } => "LostLock",
             EngineError::Milvus(error) => error.reason(),
+            EngineError::Etcd(error) => error.reason(),
             EngineError::Store(error) => store_reason(error),
             EngineError::Manifest(ManifestError::Name { .. }) => "Rejected",
             EngineError::Manifest(_) => "UnreadableManifest",

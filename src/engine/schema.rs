@@ -46,7 +46,8 @@ pub fn to_backup(schema: &wire::CollectionSchema) -> manifest::CollectionSchema 
     }
 }
 
-fn field_to_backup(field: &wire::FieldSchema) -> manifest::FieldSchema {
+/// What a backup records of one field.
+pub fn field_to_backup(field: &wire::FieldSchema) -> manifest::FieldSchema {
     let mut recorded = manifest::FieldSchema {
         field_id: field.field_id,
         name: field.name.clone(),

@@ -52,7 +52,7 @@ pub struct CreateRequest {
     pub format: Format,
     /// With users, roles and grants.
     pub rbac: bool,
-    /// With what etcd knows of indexes.
+    /// With what only Milvus' etcd knows of indexes and of dynamic fields.
     pub index_extra: bool,
     /// Whether to pause garbage collection; none for what the settings say.
     pub pause_gc: Option<bool>,

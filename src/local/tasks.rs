@@ -59,11 +59,6 @@ pub fn backup(
     let settings = settings.with_backups_at(None, backup_root_path.as_deref());
     let artifact = name.clone().unwrap_or_else(|| default_name("backup", now));
     validate_artifact_name(&artifact)?;
-    refuse(
-        *index_extra,
-        "backup_index_extra (with_index_extra)",
-        "leave it out; index definitions are in every backup",
-    )?;
     let mut warnings = Vec::new();
     if let Strategy::BulkFlush | Strategy::SerialFlush = strategy {
         warnings.push(
@@ -85,6 +80,7 @@ pub fn backup(
         },
         content: if *strategy == Strategy::MetaOnly { Content::SchemaOnly } else { Content::Full },
         index_metadata: true,
+        etcd: index_extra.then(|| settings.etcd_target()),
         flush: if *strategy == Strategy::SkipFlush { Flush::Skip } else { Flush::Auto },
         format: match format {
             Format::Auto => task::Format::Auto,
@@ -378,13 +374,6 @@ fn exactly(name: &Name) -> Pattern {
     Pattern { database: name.database.clone(), collections: vec![name.collection.clone()] }
 }
 
-fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), EngineError> {
-    match asked {
-        true => Err(EngineError::Rejected(format!("{option} is not supported by this version: {advice}"))),
-        false => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -487,6 +476,17 @@ mod tests {
         };
         assert!(of(true, None) && of(false, Some(true)) && of(true, Some(true)));
         assert!(!of(false, None) && !of(true, Some(false)));
+    }
+
+    #[test]
+    fn etcd_is_read_where_that_is_asked_for() {
+        let of = |index_extra| {
+            let request = CreateRequest { index_extra, ..CreateRequest::default() };
+            backup(&Settings::default(), &request, noon()).unwrap().task.etcd
+        };
+        assert_eq!(of(false), None);
+        let target = task::EtcdTarget { endpoints: vec!["localhost:2379".into()], root_path: "by-dev".into() };
+        assert_eq!(of(true), Some(target));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod etcd;
 mod files;
 mod rest;
 mod rpc;

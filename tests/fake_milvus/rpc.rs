@@ -20,7 +20,7 @@ use super::world::{Job, Refused, World, take};
 
 /// gRPC statuses used.
 const UNIMPLEMENTED: u32 = 12;
-const UNAVAILABLE: u32 = 14;
+pub(super) const UNAVAILABLE: u32 = 14;
 
 /// Since when a server has a call (contract of each version).
 fn since(name: &str) -> (u64, u64, u64) {
@@ -59,7 +59,7 @@ pub async fn answer(world: &Mutex<World>, name: &str, request: Request<Body>) ->
     }
 }
 
-fn failed(status: u32, words: &'static str) -> Response<Body> {
+pub(super) fn failed(status: u32, words: &'static str) -> Response<Body> {
     Response::builder()
         .header("content-type", "application/grpc")
         .header("grpc-status", status)
@@ -68,7 +68,7 @@ fn failed(status: u32, words: &'static str) -> Response<Body> {
         .unwrap()
 }
 
-fn message(bytes: Vec<u8>) -> Response<Body> {
+pub(super) fn message(bytes: Vec<u8>) -> Response<Body> {
     let mut framed = BytesMut::with_capacity(bytes.len() + 5);
     framed.put_u8(0);
     framed.put_u32(bytes.len() as u32);

@@ -123,6 +123,7 @@ impl Site {
             selection: Selection::default(),
             content: Content::Full,
             index_metadata: true,
+            etcd: None,
             flush: Flush::Auto,
             format: Format::Auto,
             on_collection_error: OnCollectionError::Fail,

@@ -7,6 +7,7 @@ mod commit;
 mod copies;
 mod describe;
 mod flush;
+mod index_extra;
 mod later;
 mod logs;
 mod pause;
@@ -38,6 +39,7 @@ use crate::exit::Class;
 use crate::manifest::backup_info::DatabaseBackupInfo;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair};
+use crate::milvus::etcd::Etcd;
 use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
 use crate::storage::{Store, Tag, sweep_uploads};
 
@@ -57,6 +59,8 @@ struct Backup<'a> {
     milvus: Milvus,
     source: std::sync::Arc<dyn Store>,
     artifact: Artifact,
+    /// Milvus' etcd, where it is to be read.
+    etcd: Option<Etcd>,
     /// Of encrypted databases; set before anything is flushed.
     keys: OnceLock<sealed::Keys>,
     /// Things a person should look at.
@@ -117,8 +121,12 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Paus
     counters.saw_version(&milvus.version().text);
     preflight::version(milvus.version())?;
     preflight::readable(milvus.version(), task)?;
+    let etcd = match &task.etcd {
+        Some(target) => Some(Etcd::open(&target.endpoints, &target.root_path).await?),
+        None => None,
+    };
     let (keys, warnings) = (OnceLock::new(), std::sync::Mutex::default());
-    let backup = Backup { task, run, counters, milvus, source, artifact, keys, warnings };
+    let backup = Backup { task, run, counters, milvus, source, artifact, etcd, keys, warnings };
     tokio::select! {
         outcome = backup.make(pause) => outcome,
         never = pause.keep(counters) => match never {},
@@ -144,6 +152,9 @@ impl Backup<'_> {
         let with_deltas = self.with_deltas(names.len()).await;
         let planned = self.plan(&names, &flushed, with_deltas.as_ref()).await;
         let Split { mut collections, tags, failed } = self.split(planned)?;
+        if let Some(etcd) = &self.etcd {
+            index_extra::add(etcd, &mut collections, self.task.index_metadata).await?;
+        }
         let (verified, copied_bytes) = match self.by_server() {
             true => (self.by_snapshots(&mut collections, pause, &lock).await?, 0),
             false => self.by_copies(&collections, tags, &lock).await?,

@@ -116,7 +116,9 @@ pub fn refusal(info: &CollectionBackupInfo, version: &ServerVersion) -> Option<S
         _ => {}
     }
     let structs = info.schema.struct_array_fields.iter();
-    for field in info.schema.fields.iter().chain(structs.flat_map(|group| &group.fields)) {
+    // The hidden field, where it is recorded, is the server's to make.
+    let declared = info.schema.fields.iter().filter(|field| !field.is_dynamic);
+    for field in declared.chain(structs.flat_map(|group| &group.fields)) {
         let type_of = |number: i32| DATA_TYPES.iter().find(|(known, ..)| *known == number);
         for (_, name, since) in [field.data_type, field.element_type].into_iter().filter_map(type_of) {
             if !version.since(*since) {
@@ -222,6 +224,9 @@ mod tests {
         info.schema.fields[1].data_type = 105;
         assert!(refusal(&info, &version("2.5.27")).unwrap().contains("Int8Vector, which needs Milvus 2.6.0"));
         assert_eq!(refusal(&info, &version("2.6.0")), None);
+        // Recorded by a backup with index extra from 2.6; any server makes its own.
+        info.schema.fields[1] = FieldSchema { is_dynamic: true, ..field(103, "$meta") };
+        assert_eq!(refusal(&info, &version("2.3.5")), None);
         info.partition_backups[0].segment_backups[0].storage_version = 3;
         assert!(refusal(&info, &version("2.6.18")).unwrap().contains("storage version 3"));
         info.partition_backups[0].segment_backups[0].is_l0 = true;

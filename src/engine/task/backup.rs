@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MilvusTarget, StoreTarget, yes};
+use super::{EtcdTarget, MilvusTarget, StoreTarget, yes};
 
 /// Which collections: `include` first, `exclude` wins. No include means everything.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -123,6 +123,9 @@ pub struct BackupTask {
     /// Whether index definitions are recorded.
     #[serde(default = "yes")]
     pub index_metadata: bool,
+    /// Milvus' etcd, to record also what it alone knows of indexes and hidden fields; none where that is not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdTarget>,
     /// Consistency.
     #[serde(default)]
     pub flush: Flush,

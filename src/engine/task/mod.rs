@@ -117,6 +117,18 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_of_an_older_writer_does_not_ask_etcd() {
+        let old = r#"{"artifact":"a","milvus":{"host":"m","port":19530,"store":{"bucket":"b"}},"destination":{"bucket":"c"}}"#;
+        let mut task: BackupTask = serde_json::from_str(old).unwrap();
+        assert_eq!(task.etcd, None);
+        assert!(!serde_json::to_string(&task).unwrap().contains("etcd"));
+        task.etcd = Some(EtcdTarget { endpoints: vec!["e:2379".into()], root_path: "by-dev".into() });
+        let written = serde_json::to_string(&task).unwrap();
+        assert!(written.contains(r#""etcd":{"endpoints":["e:2379"],"rootPath":"by-dev"}"#), "{written}");
+        assert_eq!(serde_json::from_str::<BackupTask>(&written).unwrap(), task);
+    }
+
+    #[test]
     fn a_folder_needs_nothing_else() {
         let target: StoreTarget = serde_json::from_str(r#"{"folder":"/backups","checksums":"WhenSupported"}"#).unwrap();
         let expected = StoreTarget {

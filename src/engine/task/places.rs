@@ -162,6 +162,16 @@ pub struct MilvusTarget {
     pub live_config: Option<PathBuf>,
 }
 
+/// The etcd of a Milvus, read over plain TCP and without a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdTarget {
+    /// `host:port` of its members, tried in turn.
+    pub endpoints: Vec<String>,
+    /// Milvus' `etcd.rootPath`.
+    pub root_path: String,
+}
+
 /// How the server's certificate is checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

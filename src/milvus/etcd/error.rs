@@ -28,8 +28,8 @@ pub enum EtcdError {
     },
     /// It answers, and will not give keys.
     #[error(
-        "etcd {endpoint} does not give keys below {prefix} ({cause}): it has to be the etcd of Milvus, without TLS and \
-         without a login"
+        "etcd {endpoint} does not give keys below {prefix} ({cause}): milvus.etcd.endpoints has to name the \
+         etcd of this Milvus, and it has to take plain TCP without a login"
     )]
     Refused {
         /// Which one.
