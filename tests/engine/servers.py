@@ -71,6 +71,7 @@ class Milvus:
 
     port = 19530
     metrics_port = 9091
+    etcd = f"{HOST}:2379"  # embedded; its root path is the default, by-dev
 
     def __init__(self, environment: Environment):
         self.environment = environment
