@@ -150,7 +150,7 @@ async fn a_killed_pod_is_followed_by_the_next_attempt_at_once() {
     assert_eq!(task_of(&job).run.attempt, 2);
     world.succeeds(&attempt(&backup, 2)).await;
     let done = world.until("b", "Completed", stage::<MilvusBackup>("Completed")).await;
-    let attempts = done.status.unwrap().attempts;
+    let attempts = done.status.unwrap().run.attempts;
     assert_eq!(attempts[0].exit_class.as_deref(), Some("Crashed"));
     assert!(attempts[0].message.as_ref().unwrap().contains("137"));
     assert!(world.told("b", "BackupRetrying").await.contains(&"BackupRetrying".to_owned()));
@@ -169,7 +169,7 @@ async fn a_deleted_job_is_a_lost_attempt_and_the_run_goes_on() {
     world.delete::<Job>(&first(&backup)).await;
     world.until::<Job>(&attempt(&backup, 2), "being there", |_| true).await;
     let seen = world.until("b", "Preflight", stage::<MilvusBackup>("Preflight")).await;
-    let class = seen.status.unwrap().attempts[0].exit_class.clone().unwrap();
+    let class = seen.status.unwrap().run.attempts[0].exit_class.clone().unwrap();
     assert!(["JobLost", "Cancelled"].contains(&class.as_str()), "{class}");
 }
 
@@ -195,7 +195,7 @@ async fn what_a_person_must_change_is_final_and_says_why() {
     let failed = world.until("b", "its reason", stage::<MilvusBackup>("StoragePathMismatch")).await;
     assert_eq!(condition(&failed, "SourceResolved").1, "StoragePathMismatch");
     assert_eq!(condition(&failed, "Succeeded").2, "nothing under files/insert_log");
-    assert_eq!(failed.status.unwrap().attempts.len(), 1);
+    assert_eq!(failed.status.unwrap().run.attempts.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +206,7 @@ async fn attempts_end_with_the_retry_policy() {
         world.ends(&attempt(&backup, number), 10, "").await;
     }
     let failed = world.until("b", "Failed", stage::<MilvusBackup>("Failed")).await;
-    assert_eq!(failed.status.unwrap().attempts.len(), 2);
+    assert_eq!(failed.status.unwrap().run.attempts.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +266,7 @@ async fn one_milvus_takes_one_run_at_a_time_in_the_order_of_creation() {
             restore.status.as_ref().and_then(|status| status.run.queue_position) == Some(2)
         })
         .await;
-    assert_eq!(last.status.unwrap().progress.unwrap().display.as_deref(), Some("2nd in line"));
+    assert_eq!(last.status.unwrap().run.progress.unwrap().display.as_deref(), Some("2nd in line"));
     assert!(world.all::<Job>().get_opt(&first(&two)).await.unwrap().is_none());
     world.succeeds(&first(&one)).await;
     let over = Instant::now();
