@@ -394,6 +394,16 @@ async fn a_listing_that_starts_again_from_the_beginning_is_an_error_and_no_endle
 }
 
 #[tokio::test]
+async fn folders_are_found_although_the_service_overlooks_the_delimiter() {
+    let page = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a/b/1</Key><Size>1</Size></Contents>\
+                <Contents><Key>a/b/2</Key><Size>1</Size></Contents><Contents><Key>a/c</Key><Size>1</Size></Contents>\
+                <Contents><Key>a/d/e/3</Key><Size>1</Size></Contents></ListBucketResult>";
+    let lab = Lab::new().await;
+    lab.script([Wire::Answer(200, page)]);
+    assert_eq!(lab.store.folders("a/").await.unwrap(), ["b", "d"]);
+}
+
+#[tokio::test]
 async fn requests_carry_no_checksum_trailers_and_deletions_the_header_old_services_want() {
     let lab = Lab::new().await;
     lab.script([]);

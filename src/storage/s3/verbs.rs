@@ -30,8 +30,10 @@ impl Store for S3Store {
         names_below(prefix, |after| async move {
             let answer = self.list_raw(prefix, after.as_deref(), PAGE, Some("/")).await?;
             let next = self.next_page(&answer)?;
-            let folders = answer.common_prefixes.unwrap_or_default();
-            Ok((folders.into_iter().filter_map(|folder| folder.prefix).collect(), next))
+            let folders = answer.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+            // A service that overlooks the delimiter lists the objects instead.
+            let objects = answer.contents.unwrap_or_default().into_iter().filter_map(|object| object.key);
+            Ok((folders.chain(objects).collect(), next))
         })
         .await
     }
