@@ -142,8 +142,8 @@ fn refused() -> Vec<(&'static str, String, &'static str)> {
         ),
         (
             RESTORE,
-            restore("mapping: {collections: [{from: a, to: b}, {from: a, to: c}]}"),
-            "mapping.collections: two entries have the same `from`",
+            restore("mapping: {collections: [{from: a, to: b}, {from: a, to: b}]}"),
+            "mapping.collections: two entries have the same `to`",
         ),
         (
             RESTORE,
@@ -354,6 +354,13 @@ fn every_rule_of_the_crds_refuses_something_in_these_tables() {
         }
     }
     assert_eq!(unproven, BTreeSet::new());
+}
+
+#[test]
+fn a_collection_may_get_several_names() {
+    let spec = "{from: {backupRef: {name: b}}, target: {milvusRef: {name: prod}},
+        mapping: {collections: [{from: a, to: a}, {from: a, to: b}, {from: a, to: shop.a}]}}";
+    assert_eq!(sentences(RESTORE, &object(RESTORE, spec), None), Vec::<String>::new());
 }
 
 #[test]

@@ -191,11 +191,11 @@ pub struct Mapping {
         validation = rules::database_targets()
     )]
     pub databases: Vec<Rename>,
-    /// `database.collection` (or `collection` of the default database) to the same form.
+    /// `database.collection` (or `collection` of the default database) to the same form. One that is named several times comes
+    /// back under each of these names; to keep the old one as well, name it too.
     #[serde(default)]
     #[schemars(length(max = 200))]
     #[x_kube(
-        validation = rules::unique("collections", "from"),
         validation = rules::unique("collections", "to"),
         validation = rules::collection_targets()
     )]

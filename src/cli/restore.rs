@@ -206,7 +206,7 @@ mod tests {
         assert!(request.target.unwrap().admits(&Name::new("a", "b_r")) && request.source.is_none());
         assert!(warnings.is_empty());
         let (request, _) = read("-n b -r a.b:a.c,x:y");
-        assert_eq!(request.renames.target(&Name::new("default", "x")), Name::new("default", "y"));
+        assert_eq!(request.renames.targets(&Name::new("default", "x")), [Name::new("default", "y")]);
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! read a Secret or a ConfigMap, or open a bucket; the controller knows nothing of it.
 //!
 //! - [`names`]: how an object is named for what a client calls a backup or a restore; pure.
-//! - [`order`]: from a request to an object; pure. [`show`]: from an object to an answer; pure.
+//! - [`order`]: from a request to an object, with `plan` for the names of a plan; pure. [`show`]: from an object to an answer; pure.
 //! - [`objects`]: every call to the API server. [`rights`]: what they need.
 //! - [`service`]: the routes.
 
 pub mod names;
 pub mod objects;
 pub mod order;
+mod plan;
 pub mod rights;
 pub mod service;
 pub mod show;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Scope;
 use super::names::{ID_ANNOTATION, NAME_ANNOTATION, object_name};
+use super::plan;
 use crate::api::{API_VERSION, MilvusBackup, MilvusRestore};
 use crate::compat::errors::OperationError;
 use crate::engine::secret::KeyMapping;
@@ -86,6 +87,7 @@ pub fn restore(
     ground: &Ground,
 ) -> Result<MilvusRestore, OperationError> {
     can_be_asked_for(request)?;
+    let (mapping, selection) = names(request)?;
     let mut target = json!({"milvusRef": {"name": scope.milvus}});
     if let Some(secret) = &scope.password_secret {
         target["auth"] = json!({"passwordSecretRef": {"name": secret}});
@@ -93,7 +95,7 @@ pub fn restore(
     let mut spec = json!({
         "from": {"backupRef": {"name": ground.backup}},
         "target": target,
-        "mapping": mapping(request),
+        "mapping": mapping,
         "content": {"data": data(request.meta_only), "rbac": request.rbac},
         "indexes": match (request.rebuild_index, request.use_auto_index) {
             (Some(false), _) => "Skip",
@@ -101,8 +103,8 @@ pub fn restore(
             (_, false) => "Rebuild",
         },
     });
-    if let Some(filter) = &request.source {
-        spec["selection"] = selection("db_collections", filter)?;
+    if let Some(selection) = selection {
+        spec["selection"] = selection;
     }
     if request.meta_only {
         spec["load"] = json!("None");
@@ -130,7 +132,6 @@ fn can_be_asked_for(request: &RestoreRequest) -> Result<(), OperationError> {
     let place = "leave it out; the MilvusBackup knows where its copy is";
     refuse(request.bucket_name.is_some(), "bucket_name", place)?;
     refuse(request.path.is_some(), "path", place)?;
-    refuse(request.plan.is_some(), "restorePlan", "use collection_renames, db_collections or collection_suffix")?;
     refuse(request.target.is_some(), "db_collections_after_rename", "use db_collections, with names in the backup")?;
     refuse(request.drop_exist_index, "dropExistIndex", "use dropExistCollection to make the collection anew")?;
     refuse(request.skip_create_collection, "skipCreateCollection", "restore under another name")?;
@@ -142,6 +143,24 @@ fn can_be_asked_for(request: &RestoreRequest) -> Result<(), OperationError> {
 
 fn data(schema_only: bool) -> &'static str {
     if schema_only { "SchemaOnly" } else { "Full" }
+}
+
+/// New names, and what is selected.
+fn names(request: &RestoreRequest) -> Result<(Value, Option<Value>), OperationError> {
+    let chosen = || request.source.as_ref().map(|filter| selection("db_collections", filter)).transpose();
+    match &request.plan {
+        Some(asked) => {
+            let plan::Said { rules, selection } = plan::said(asked, request.source.as_ref())?;
+            let rules: Vec<Value> =
+                rules.iter().map(|(from, to)| json!({"from": from.to_string(), "to": to.to_string()})).collect();
+            let selection = match selection {
+                Some(selection) => Some(selection),
+                None => chosen()?,
+            };
+            Ok((json!({"collections": rules}), selection))
+        }
+        None => Ok((mapping(request), chosen()?)),
+    }
 }
 
 /// New names. Renamings win over the suffix, as in milvus-backup 0.5.16.
@@ -158,12 +177,18 @@ fn mapping(request: &RestoreRequest) -> Value {
     json!({"databases": databases, "collections": collections.collect::<Vec<Value>>()})
 }
 
-fn selection(field: &str, filter: &Filter) -> Result<Value, OperationError> {
-    if let Some(database) = filter.bare_databases().next() {
-        return Err(OperationError::failed(format!(
+/// Refuses databases that are named without their collections.
+pub(super) fn with_collections(field: &str, filter: &Filter) -> Result<(), OperationError> {
+    match filter.bare_databases().next() {
+        None => Ok(()),
+        Some(database) => Err(OperationError::failed(format!(
             "{field} names database {database} without its collections, for which a selection has no field: use {database}.*"
-        )));
+        ))),
     }
+}
+
+fn selection(field: &str, filter: &Filter) -> Result<Value, OperationError> {
+    with_collections(field, filter)?;
     let include = filter.databases().map(|(database, wanted)| match wanted {
         Collections::Named(names) => json!({"database": database, "collections": names}),
         Collections::All | Collections::NoneOfThem => json!({"database": database}),
@@ -171,7 +196,7 @@ fn selection(field: &str, filter: &Filter) -> Result<Value, OperationError> {
     Ok(json!({"include": include.collect::<Vec<Value>>()}))
 }
 
-fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), OperationError> {
+pub(super) fn refuse(asked: bool, option: &str, advice: &str) -> Result<(), OperationError> {
     match asked {
         true => Err(OperationError::failed(format!("{option} is not supported by a server in a cluster: {advice}"))),
         false => Ok(()),
@@ -292,6 +317,31 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_names_the_collections_that_it_renames_and_what_its_filter_leaves() {
+        let made = brought_back(
+            r#"{"backup_name":"b","db_collections":{"a":["x"]},"restorePlan":{"mapping":[{"source":"a","target":"b",
+                "colls":[{"source":"x","target":"y"},{"source":"x","target":"z"},{"source":"other","target":"o"}]}]}}"#,
+        )
+        .unwrap()
+        .spec;
+        let to = |to: &str| Rename { from: "a.x".into(), to: to.into() };
+        assert_eq!(made.mapping.collections, [to("b.y"), to("b.z")]);
+        assert_eq!(
+            (made.mapping.databases.len(), made.selection.include[0].collections.as_slice()),
+            (0, ["x".into()].as_slice())
+        );
+        let filtered = brought_back(
+            r#"{"backup_name":"b","restorePlan":{"filter":{"b":{"colls":["z"]}},"mapping":[{"source":"a","target":"b",
+                "colls":[{"source":"x","target":"y"},{"source":"x","target":"z"}]}]}}"#,
+        )
+        .unwrap()
+        .spec;
+        assert_eq!(filtered.mapping.collections, [to("b.z")]);
+        let chosen = &filtered.selection.include[0];
+        assert_eq!((chosen.database.as_str(), chosen.collections.as_slice()), ("a", ["x".to_owned()].as_slice()));
+    }
+
+    #[test]
     fn dropping_collections_is_confirmed_with_the_uid_of_the_milvus() {
         let made =
             brought_back(r#"{"backup_name":"b","dropExistCollection":true,"metaOnly":true,"restoreIndex":false}"#)
@@ -304,7 +354,7 @@ mod tests {
     #[rstest]
     #[case(r#""bucket_name":"k""#, "bucket_name")]
     #[case(r#""path":"p""#, "path")]
-    #[case(r#""restorePlan":{"mapping":[{"source":"a","target":"b"}]}"#, "restorePlan")]
+    #[case(r#""restorePlan":{"mapping":[{"source":"a","target":"b"}]}"#, "restorePlan that gives database a")]
     #[case(r#""db_collections_after_rename":{"a":["b"]}"#, "db_collections_after_rename")]
     #[case(r#""dropExistIndex":true"#, "dropExistIndex")]
     #[case(r#""skipCreateCollection":true"#, "skipCreateCollection")]

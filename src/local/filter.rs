@@ -160,10 +160,10 @@ pub fn is_word(text: &str) -> bool {
 /// Rules of `--rename` and `collection_renames`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renames {
-    /// Database to database, from `a.*:b.*`.
-    databases: BTreeMap<String, String>,
-    /// Collection to collection.
-    collections: BTreeMap<Name, Name>,
+    /// Database to databases, from `a.*:b.*`.
+    databases: BTreeMap<String, Vec<String>>,
+    /// Collection to collections, in the order of the rules.
+    collections: BTreeMap<Name, Vec<Name>>,
 }
 
 impl Renames {
@@ -180,44 +180,37 @@ impl Renames {
         Renames::of(pairs.collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// Reads rules one by one. `a.:b.` is accepted and says nothing about collections.
+    /// Reads rules one by one; several for one name give it several. `a.:b.` is accepted and says nothing about collections.
     ///
     /// # Errors
-    /// Sides of different form, or two rules for one name.
+    /// Sides of different form, or a rule that is there twice.
     pub fn of(rules: impl IntoIterator<Item = Rename>) -> Result<Renames, String> {
         let mut renames = Renames::default();
         for rule in rules {
             let Rename { from, to } = &rule;
-            let again = match (side(from), side(to)) {
-                (Some(Side::Database), Some(Side::Database)) => false,
+            match (side(from), side(to)) {
+                (Some(Side::Database), Some(Side::Database)) => {}
                 (Some(Side::All(from)), Some(Side::All(to))) => {
-                    renames.databases.insert(from.to_owned(), to.to_owned()).is_some()
+                    once(renames.databases.entry(from.to_owned()).or_default(), to.to_owned(), from)?;
                 }
-                (Some(Side::One(from)), Some(Side::One(to))) => renames.collections.insert(from, to).is_some(),
+                (Some(Side::One(from)), Some(Side::One(to))) => renames.add(from, to)?,
                 _ => {
                     return Err(format!(
                         "{from}:{to} is no renaming: both sides have the same form, db.*:db.*, db.coll:db.coll or coll:coll"
                     ));
                 }
-            };
-            if again {
-                return Err(format!("{from} is renamed twice: keep one of the rules"));
             }
         }
         Ok(renames)
     }
 
-    /// Adds a rule for one collection.
+    /// Adds a rule for one collection, beside those it has.
     ///
     /// # Errors
-    /// There is one already: a collection is restored under one name.
+    /// It is there already.
     pub fn add(&mut self, from: Name, to: Name) -> Result<(), String> {
-        if let Some(other) = self.collections.insert(from.clone(), to.clone()) {
-            return Err(format!(
-                "{from} is to become {other} and {to}: a restore gives a collection one name, so run one restore for each"
-            ));
-        }
-        Ok(())
+        let said = from.to_string();
+        once(self.collections.entry(from).or_default(), to, &said)
     }
 
     /// Whether there are no rules.
@@ -227,27 +220,38 @@ impl Renames {
 
     /// Old and new names of databases that are renamed as a whole.
     pub fn databases(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.databases.iter().map(|(from, to)| (from.as_str(), to.as_str()))
+        self.databases.iter().flat_map(|(from, to)| to.iter().map(move |to| (from.as_str(), to.as_str())))
     }
 
     /// Old and new names of single collections; they come before those of their databases.
     pub fn collections(&self) -> impl Iterator<Item = (&Name, &Name)> {
-        self.collections.iter()
+        self.collections.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to)))
     }
 
-    /// The name in the target: a rule for the collection, else one for its database, else the same.
-    pub fn target(&self, source: &Name) -> Name {
-        if let Some(target) = self.collections.get(source) {
-            return target.clone();
+    /// The names in the target: by the rules for the collection, else by those for its database, else the same.
+    pub fn targets(&self, source: &Name) -> Vec<Name> {
+        if let Some(targets) = self.collections.get(source) {
+            return targets.clone();
         }
-        let database = self.databases.get(&source.database).unwrap_or(&source.database);
-        Name::new(database, &source.collection)
+        match self.databases.get(&source.database) {
+            Some(databases) => databases.iter().map(|database| Name::new(database, &source.collection)).collect(),
+            None => vec![source.clone()],
+        }
     }
 
     /// A collection that has a rule and is none of `names`.
     pub fn unknown<'s>(&'s self, names: &BTreeSet<Name>) -> Option<&'s Name> {
         self.collections.keys().find(|name| !names.contains(name))
     }
+}
+
+/// Adds a new name, of which there is none yet.
+fn once<T: PartialEq + std::fmt::Display>(names: &mut Vec<T>, name: T, from: &str) -> Result<(), String> {
+    if names.contains(&name) {
+        return Err(format!("{from} is renamed to {name} twice: keep one of the rules"));
+    }
+    names.push(name);
+    Ok(())
 }
 
 enum Side<'t> {
@@ -339,11 +343,28 @@ mod tests {
     #[test]
     fn the_rule_for_a_collection_comes_before_that_for_its_database() {
         let renames = Renames::parse("a.*:b.*,a.one:c.uno,two:deux,x.:y.").unwrap();
-        let target = |database, collection| renames.target(&Name::new(database, collection)).to_string();
+        let target = |database, collection| {
+            let targets = renames.targets(&Name::new(database, collection));
+            assert_eq!(targets.len(), 1);
+            targets[0].to_string()
+        };
         assert_eq!(target("a", "one"), "c.uno");
         assert_eq!(target("a", "other"), "b.other");
         assert_eq!(target("default", "two"), "default.deux");
         assert_eq!(target("x", "same"), "x.same");
+    }
+
+    #[test]
+    fn several_rules_for_a_name_give_it_several_names_in_their_order() {
+        let renames = Renames::parse("a.*:c.*,x:z,a.*:b.*,x:y").unwrap();
+        let targets = |database, collection| {
+            let targets = renames.targets(&Name::new(database, collection));
+            targets.iter().map(Name::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(targets("default", "x"), ["default.z", "default.y"]);
+        assert_eq!(targets("a", "one"), ["c.one", "b.one"]);
+        assert_eq!(renames.databases().collect::<Vec<_>>(), [("a", "c"), ("a", "b")]);
+        assert_eq!(renames.collections().count(), 2);
     }
 
     #[rstest]
@@ -353,8 +374,8 @@ mod tests {
     #[case("a", "no renaming")]
     #[case("a:b:c", "no renaming")]
     #[case("a:b-c", "no renaming")]
-    #[case("a:b,a:c", "renamed twice")]
-    #[case("a.*:b.*,a.*:c.*", "renamed twice")]
+    #[case("a:b,a:b", "default.a is renamed to default.b twice")]
+    #[case("a.*:b.*,a.*:b.*", "a is renamed to b twice")]
     fn a_rule_that_is_none_is_named(#[case] text: &str, #[case] expected: &str) {
         assert!(Renames::parse(text).unwrap_err().contains(expected), "{text}");
     }

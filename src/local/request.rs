@@ -5,6 +5,7 @@
 
 use super::filter::{Filter, Renames};
 use crate::engine::secret::KeyMapping;
+use crate::engine::select::Name;
 use crate::engine::task::RestorePath;
 pub use crate::engine::task::SkipParams;
 
@@ -65,10 +66,30 @@ pub struct CreateRequest {
 /// New names with changes to what is made under them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestorePlan {
-    /// One entry for each database.
+    /// Databases with their collections; a database that gets several names is there with each.
     pub mapping: Vec<PlanDatabase>,
     /// By names in the target; none for all.
     pub filter: Option<Filter>,
+}
+
+impl RestorePlan {
+    /// The new names of single collections; one that stands there several times gets several.
+    ///
+    /// # Errors
+    /// A database without a name, or a collection that gets one name twice.
+    pub fn renames(&self) -> Result<Renames, String> {
+        let mut renames = Renames::default();
+        for database in &self.mapping {
+            if database.source.is_empty() || database.target.is_empty() {
+                return Err("a database of restorePlan has no source or no target: name both".into());
+            }
+            for collection in &database.collections {
+                let from = Name::new(&database.source, &collection.source);
+                renames.add(from, Name::new(&database.target, &collection.target))?;
+            }
+        }
+        Ok(renames)
+    }
 }
 
 /// A database of a [`RestorePlan`]. Its properties are always restored.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::filter::{Collections, Filter, Renames, is_word};
-use super::request::{CreateRequest, Format, RestoreRequest, Strategy};
+use super::filter::{Collections, Filter, is_word};
+use super::request::{CreateRequest, Format, RestorePlan, RestoreRequest, Strategy};
 use crate::config::Settings;
 use crate::engine::error::EngineError;
 use crate::engine::select::Name;
@@ -111,7 +111,7 @@ pub fn restore(
     let everything = request.source.is_none() && target_filter(request).is_none();
     let include = match everything {
         true => Vec::new(),
-        false => pairs.iter().map(|(source, _)| exactly(source)).collect(),
+        false => pairs.iter().map(|(source, _)| source).collect::<BTreeSet<_>>().into_iter().map(exactly).collect(),
     };
     let databases = if everything { Vec::new() } else { bare_databases(request, info)? };
     let task = RestoreTask {
@@ -162,14 +162,21 @@ fn mapping(request: &RestoreRequest, pairs: &[(Name, Name)]) -> Mapping {
         .into_iter()
         .map(|(from, to)| Rename { from: from.to_owned(), to: to.to_owned() })
         .collect();
-    // What a rule for the database alone would make of a name.
-    let by_database = |source: &Name| {
-        let rule = databases.iter().find(|rule| rule.from == source.database);
-        Name::new(rule.map_or(&source.database, |rule| &rule.to), &source.collection)
+    // What rules for the database alone would make of a name.
+    let by_databases = |source: &Name| {
+        let rules = databases.iter().filter(|rule| rule.from == source.database);
+        let named: Vec<Name> = rules.map(|rule| Name::new(&rule.to, &source.collection)).collect();
+        if named.is_empty() { vec![source.clone()] } else { named }
     };
-    let renamed = pairs.iter().filter(|(source, target)| by_database(source) != *target);
-    let collections =
-        renamed.map(|(source, target)| Rename { from: source.to_string(), to: target.to_string() }).collect();
+    let collections = pairs
+        .chunk_by(|(one, _), (other, _)| one == other)
+        .filter(|of_one| {
+            let (source, _) = &of_one[0];
+            !of_one.iter().map(|(_, target)| target).eq(&by_databases(source))
+        })
+        .flatten()
+        .map(|(source, target)| Rename { from: source.to_string(), to: target.to_string() })
+        .collect();
     Mapping {
         collections,
         suffix: None,
@@ -193,17 +200,19 @@ fn overrides(request: &RestoreRequest, pairs: &[(Name, Name)]) -> Vec<Override> 
         .collect()
 }
 
-/// New names of databases as such: those of a plan, else those that are renamed as a whole.
+/// New names of databases as such: those of a plan, else those that are renamed as a whole. One that also keeps its name among
+/// others is there with it too.
 fn database_targets(request: &RestoreRequest) -> Vec<(&str, &str)> {
-    match &request.plan {
-        Some(plan) => plan
-            .mapping
-            .iter()
-            .filter(|one| one.source != one.target)
-            .map(|one| (one.source.as_str(), one.target.as_str()))
-            .collect(),
-        None => request.renames.databases().collect(),
+    let Some(plan) = &request.plan else { return request.renames.databases().collect() };
+    let mut targets: Vec<(&str, &str)> = Vec::new();
+    for pair in plan.mapping.iter().map(|one| (one.source.as_str(), one.target.as_str())) {
+        if !targets.contains(&pair) {
+            targets.push(pair);
+        }
     }
+    let all = targets.clone();
+    targets.retain(|(from, to)| from != to || all.iter().any(|other| other.0 == *from && other.1 != *to));
+    targets
 }
 
 fn target_filter(request: &RestoreRequest) -> Option<&Filter> {
@@ -219,9 +228,11 @@ fn target_filter(request: &RestoreRequest) -> Option<&Filter> {
 /// One that is not in the backup.
 fn bare_databases(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<String>, EngineError> {
     let recorded: Vec<&str> = info.database_backups.iter().map(|database| database.db_name.as_str()).collect();
-    let targets = database_targets(request);
-    let target = |source: &str| {
-        targets.iter().find(|(from, _)| *from == source).map_or(source.to_owned(), |(_, to)| (*to).to_owned())
+    let rules = database_targets(request);
+    let targets = |source: &str| -> Vec<String> {
+        let named = rules.iter().filter(|(from, _)| *from == source).map(|(_, to)| (*to).to_owned());
+        let named: Vec<String> = named.collect();
+        if named.is_empty() { vec![source.to_owned()] } else { named }
     };
     let absent = |name: &str| {
         Err(EngineError::Rejected(format!(
@@ -237,19 +248,20 @@ fn bare_databases(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<Str
     }
     if let Some(filter) = target_filter(request) {
         let named: Vec<&str> = filter.bare_databases().collect();
-        if let Some(gone) = named.iter().find(|name| !recorded.iter().any(|source| target(source) == **name)) {
+        let becomes = |source: &str, name: &str| targets(source).iter().any(|target| target == name);
+        if let Some(gone) = named.iter().find(|name| !recorded.iter().any(|source| becomes(source, name))) {
             return absent(gone);
         }
         let both = |source: &&str| {
             let asked = request.source.as_ref().is_none_or(|filter| filter.names_database(source));
-            asked && named.contains(&target(source).as_str())
+            asked && named.iter().any(|name| becomes(source, name))
         };
         wanted = Some(recorded.iter().copied().filter(both).map(str::to_owned).collect());
     }
     Ok(wanted.unwrap_or_default())
 }
 
-/// Which collection of the backup becomes which in the target.
+/// Which collection of the backup becomes which in the target; one that gets several names is there with each.
 ///
 /// # Errors
 /// As [`restore`].
@@ -259,7 +271,7 @@ pub fn names(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<(Name, N
         .iter()
         .map(|collection| Name::new(&collection.db_name, &collection.collection_name))
         .collect();
-    let planned = request.plan.as_ref().map(plan_renames).transpose()?;
+    let planned = request.plan.as_ref().map(RestorePlan::renames).transpose().map_err(EngineError::Rejected)?;
     let renames = planned.as_ref().unwrap_or(&request.renames);
     if let Some(unknown) = renames.unknown(&in_backup) {
         return Err(EngineError::Rejected(format!(
@@ -272,8 +284,8 @@ pub fn names(request: &RestoreRequest, info: &BackupInfo) -> Result<Vec<(Name, N
     let pairs = in_backup
         .iter()
         .filter(|source| request.source.as_ref().is_none_or(|filter| filter.admits(source)))
-        .map(|source| {
-            let target = renames.target(source);
+        .flat_map(|source| renames.targets(source).into_iter().map(move |target| (source, target)))
+        .map(|(source, target)| {
             (source.clone(), Name { collection: format!("{}{suffix}", target.collection), ..target })
         });
     let pairs: Vec<(Name, Name)> =
@@ -341,22 +353,6 @@ fn can_be_restored(request: &RestoreRequest) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn plan_renames(plan: &super::request::RestorePlan) -> Result<Renames, EngineError> {
-    let mut renames = Renames::default();
-    for database in &plan.mapping {
-        if database.source.is_empty() || database.target.is_empty() {
-            return Err(EngineError::Rejected(
-                "a database of restorePlan has no source or no target: name both".into(),
-            ));
-        }
-        for collection in &database.collections {
-            let from = Name::new(&database.source, &collection.source);
-            renames.add(from, Name::new(&database.target, &collection.target)).map_err(EngineError::Rejected)?;
-        }
-    }
-    Ok(renames)
-}
-
 fn selection(filter: &Filter) -> Selection {
     let include = filter.databases().filter_map(|(database, wanted)| {
         let collections = match wanted {
@@ -378,8 +374,8 @@ fn exactly(name: &Name) -> Pattern {
 mod tests {
     use super::*;
     use crate::engine::task::AuthFiles;
-    use crate::local::filter::EmptyMeans;
-    use crate::local::request::{PlanCollection, PlanDatabase, RestorePlan, SkipParams};
+    use crate::local::filter::{EmptyMeans, Renames};
+    use crate::local::request::{PlanCollection, PlanDatabase, SkipParams};
     use crate::manifest::CollectionBackupInfo;
 
     fn info(names: &[&str]) -> BackupInfo {
@@ -552,9 +548,81 @@ mod tests {
         assert_eq!(shown(&narrow), ["sales.orders>shop.o2"]);
         let twice = PlanDatabase { collections: vec![orders.clone(), orders], ..mapping[0].clone() };
         let twice = RestoreRequest { plan: Some(RestorePlan { mapping: vec![twice], filter: None }), ..request() };
-        assert!(refused(&twice).contains("one restore for each"));
+        assert!(refused(&twice).contains("sales.orders is renamed to shop.o2 twice"));
         let both = RestoreRequest { suffix: Some("_r".into()), ..planned };
         assert!(refused(&both).contains("restorePlan excludes"));
+    }
+
+    /// Orders under three names in two databases, one of them its own.
+    fn one_to_many() -> Vec<PlanDatabase> {
+        let to = |target: &str, shard_num| PlanCollection {
+            source: "orders".into(),
+            target: target.into(),
+            shard_num,
+            ..PlanCollection::default()
+        };
+        let database =
+            |target: &str, collections| PlanDatabase { source: "sales".into(), target: target.into(), collections };
+        vec![database("shop", vec![to("o2", 2), to("o1", 0)]), database("sales", vec![to("orders", 3)])]
+    }
+
+    #[test]
+    fn a_plan_restores_a_collection_under_every_name_it_gives() {
+        let plan = RestorePlan { mapping: one_to_many(), filter: None };
+        let all = RestoreRequest { plan: Some(plan), ..request() };
+        let of_orders = ["sales.orders>shop.o2", "sales.orders>shop.o1", "sales.orders>sales.orders"];
+        assert_eq!(shown(&all), [&["default.docs>default.docs", "sales.items>sales.items"], &of_orders[..]].concat());
+        let task = restore(&Settings::default(), &all, &shop()).unwrap().task;
+        let rules: Vec<String> =
+            task.mapping.collections.iter().map(|rule| format!("{}>{}", rule.from, rule.to)).collect();
+        // The plan speaks of orders only, and its databases would take items along.
+        assert_eq!(rules, [&["sales.items>sales.items"], &of_orders[..]].concat());
+        let shards: Vec<_> = task.mapping.overrides.iter().map(|one| (one.collection.as_str(), one.shards)).collect();
+        assert_eq!(shards, [("shop.o2", Some(2)), ("sales.orders", Some(3))]);
+        assert_eq!(task.selection, Selection::default());
+    }
+
+    #[test]
+    fn a_filter_of_a_plan_chooses_among_the_names_of_a_collection() {
+        let filter = Filter::of_map([("shop", ["o2"]), ("sales", ["orders"])], EmptyMeans::DatabaseOnly).unwrap();
+        let plan = RestorePlan { mapping: one_to_many(), filter: Some(filter) };
+        let some = RestoreRequest { plan: Some(plan), ..request() };
+        assert_eq!(shown(&some), ["sales.orders>shop.o2", "sales.orders>sales.orders"]);
+        let task = restore(&Settings::default(), &some, &shop()).unwrap().task;
+        assert_eq!(task.selection.include, [Pattern { database: "sales".into(), collections: vec!["orders".into()] }]);
+        assert_eq!(task.mapping.collections.len(), 2);
+        let alone = Filter::of_map([("sales", ["orders"])], EmptyMeans::DatabaseOnly).unwrap();
+        let plan = RestorePlan { mapping: one_to_many(), filter: Some(alone) };
+        let one = RestoreRequest { plan: Some(plan), ..request() };
+        let task = restore(&Settings::default(), &one, &shop()).unwrap().task;
+        let rule = Rename { from: "sales.orders".into(), to: "sales.orders".into() };
+        assert_eq!(task.mapping.collections, [rule], "its databases would give it another name");
+    }
+
+    #[test]
+    fn an_empty_database_gets_every_name_of_a_plan_and_keeps_its_own_where_that_is_one_of_them() {
+        let database =
+            |target: &str| PlanDatabase { source: "empty".into(), target: target.into(), collections: vec![] };
+        let rules = |targets: &[&str]| {
+            let plan = RestorePlan { mapping: targets.iter().map(|name| database(name)).collect(), filter: None };
+            let request = RestoreRequest { plan: Some(plan), ..request() };
+            let mapping = restore(&Settings::default(), &request, &shop()).unwrap().task.mapping;
+            mapping.databases.into_iter().map(|rule| rule.to).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(&["empty", "void", "void"]), ["empty", "void"]);
+        assert_eq!(rules(&["empty"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn renamings_may_give_several_names_too() {
+        let renames = Renames::parse("sales.*:a.*,sales.*:b.*,docs:x,docs:docs").unwrap();
+        let many = RestoreRequest { renames, source: filter("docs,sales.items"), ..request() };
+        let names =
+            ["default.docs>default.x", "default.docs>default.docs", "sales.items>a.items", "sales.items>b.items"];
+        assert_eq!(shown(&many), names);
+        let mapping = restore(&Settings::default(), &many, &shop()).unwrap().task.mapping;
+        let rules: Vec<&str> = mapping.collections.iter().map(|rule| rule.to.as_str()).collect();
+        assert_eq!(rules, ["default.x", "default.docs"], "those of the databases say the rest");
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub fn bare<'i>(task: &RestoreTask, info: &'i BackupInfo) -> Result<Wanted<'i>, 
     for name in select::databases(&task.selection, &recorded)? {
         if named.contains(&name) || !filled.contains(name.as_str()) {
             let database = info.database_backups.iter().find(|database| database.db_name == name);
-            wanted.insert(mapping::target_database(&task.mapping, &name)?, database);
+            for target in mapping::target_databases(&task.mapping, &name)? {
+                wanted.insert(target, database);
+            }
         }
     }
     Ok(wanted)

@@ -251,7 +251,7 @@ impl Restore<'_> {
             )));
         }
         if let Ok(mut all) = self.refused.lock() {
-            all.insert(self.identity(batch));
+            all.insert((item.target.clone(), self.identity(batch)));
         }
         Broken::Again(Again::Unfinished(format!("partition {} cannot be inserted ({why})", batch.partition)))
     }

@@ -67,6 +67,7 @@ impl Restore<'_> {
         if self.origin.staged && read().next().is_some() {
             let prefix = self.origin.prefix.clone();
             self.ledger.change(|record| record.staging = Some(prefix)).await?;
+            let _turn = self.turns.of(item.info.collection_id).await;
             staging::stage(self.artifact, self.origin, read(), &self.copier, self.ledger).await?;
         }
         // Inserts use the time in which imports wait for each other.

@@ -1,4 +1,4 @@
-//! Pure: which target name each selected collection gets.
+//! Pure: which target names each selected collection gets.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,13 @@ use crate::engine::task::{Mapping, Rename};
 /// Database of a name that has none.
 pub const DEFAULT_DATABASE: &str = "default";
 
-/// Target names for the selected source names, in the order of `selected`.
+/// Pairs of source and target names, in the order of `selected`; those of one source in the order of the rules that name them.
 ///
-/// An explicit collection rule wins; else the database rule and the suffix apply together; else the name stays.
+/// Rules for the collection win, and each gives it a name; else the rules for its database, each with the suffix; else the
+/// name stays, with the suffix. A target is there once, so it may stand for a pair.
 ///
 /// # Errors
-/// A sentence: two sources with one target, a rule whose source is not in the backup, a name Milvus would refuse.
+/// A sentence: a target that is named twice, a rule whose source is not in the backup, a name Milvus would refuse.
 pub fn map(mapping: &Mapping, selected: &[Name]) -> Result<Vec<(Name, Name)>, String> {
     let rules: Vec<(Name, Name)> =
         mapping.collections.iter().map(|rule| (parse(&rule.from), parse(&rule.to))).collect();
@@ -28,34 +29,44 @@ pub fn map(mapping: &Mapping, selected: &[Name]) -> Result<Vec<(Name, Name)>, St
     let mut taken: BTreeMap<Name, &Name> = BTreeMap::new();
     let mut pairs = Vec::with_capacity(selected.len());
     for source in selected {
-        let target = match rules.iter().find(|(from, _)| from == source) {
-            Some((_, to)) => to.clone(),
-            None => Name {
-                database: database(&mapping.databases, &source.database),
-                collection: format!("{}{suffix}", source.collection),
-            },
-        };
-        valid(&target.database)?;
-        valid(&target.collection)?;
-        if let Some(other) = taken.insert(target.clone(), source) {
-            return Err(format!("{other} and {source} would both become {target}: map one of them to another name"));
+        let named = rules.iter().filter(|(from, _)| from == source).map(|(_, to)| to.clone());
+        let mut targets: Vec<Name> = named.collect();
+        if targets.is_empty() {
+            let collection = format!("{}{suffix}", source.collection);
+            let databases = databases(&mapping.databases, &source.database);
+            targets = databases.into_iter().map(|database| Name::new(database, &collection)).collect();
         }
-        pairs.push((source.clone(), target));
+        for target in targets {
+            valid(&target.database)?;
+            valid(&target.collection)?;
+            match taken.insert(target.clone(), source) {
+                Some(other) if other == source => {
+                    return Err(format!("{source} is to become {target} twice: keep one of the rules"));
+                }
+                Some(other) => {
+                    return Err(format!(
+                        "{other} and {source} would both become {target}: map one of them to another name"
+                    ));
+                }
+                None => pairs.push((source.clone(), target)),
+            }
+        }
     }
     Ok(pairs)
 }
 
-/// Target name of a database that is restored without regard to its collections.
+/// Target names of a database that is restored without regard to its collections.
 ///
 /// # Errors
 /// A name Milvus would refuse.
-pub fn target_database(mapping: &Mapping, source: &str) -> Result<String, String> {
-    let target = database(&mapping.databases, source);
-    valid(&target).map(|()| target)
+pub fn target_databases(mapping: &Mapping, source: &str) -> Result<Vec<String>, String> {
+    let targets = databases(&mapping.databases, source);
+    targets.iter().try_for_each(|target| valid(target)).map(|()| targets)
 }
 
-fn database(rules: &[Rename], source: &str) -> String {
-    rules.iter().find(|rule| rule.from == source).map_or_else(|| source.to_owned(), |rule| rule.to.clone())
+fn databases(rules: &[Rename], source: &str) -> Vec<String> {
+    let named: Vec<String> = rules.iter().filter(|rule| rule.from == source).map(|rule| rule.to.clone()).collect();
+    if named.is_empty() { vec![source.to_owned()] } else { named }
 }
 
 /// `database.collection`, or `collection` of the default database.
@@ -120,6 +131,44 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_gets_every_name_that_its_rules_give_it_in_their_order() {
+        let mapping = Mapping {
+            databases: vec![rename("sales", "other")],
+            collections: vec![
+                rename("sales.orders", "z.orders"),
+                rename("docs", "papers"),
+                rename("sales.orders", "sales.orders"),
+                rename("sales.orders", "a"),
+            ],
+            ..Mapping::default()
+        };
+        let pairs = map(&mapping, &selected()).unwrap();
+        let shown: Vec<String> = pairs.iter().map(|(source, target)| format!("{source}>{target}")).collect();
+        let of_orders = ["sales.orders>z.orders", "sales.orders>sales.orders", "sales.orders>default.a"];
+        assert_eq!(shown[0], "default.docs>default.papers");
+        assert_eq!(
+            (&shown[1..4], shown[4].as_str()),
+            (of_orders.map(str::to_owned).as_slice(), "sales.items>other.items")
+        );
+    }
+
+    #[test]
+    fn a_database_of_several_names_comes_back_under_each() {
+        let databases = vec![rename("sales", "b"), rename("sales", "a")];
+        let mapping = Mapping { databases, suffix: Some("_r".into()), ..Mapping::default() };
+        assert_eq!(targets(&mapping), ["default.docs_r", "b.orders_r", "a.orders_r", "b.items_r", "a.items_r"]);
+        assert_eq!(target_databases(&mapping, "sales").unwrap(), ["b", "a"]);
+        assert_eq!(target_databases(&mapping, "default").unwrap(), ["default"]);
+    }
+
+    #[test]
+    fn a_name_that_a_collection_gets_twice_is_named() {
+        let collections = vec![rename("docs", "x"), rename("default.docs", "default.x")];
+        let said = map(&Mapping { collections, ..Mapping::default() }, &selected()).unwrap_err();
+        assert!(said.contains("default.docs is to become default.x twice"), "{said}");
+    }
+
+    #[test]
     fn two_sources_with_one_target_are_named() {
         let mapping = Mapping { collections: vec![rename("sales.orders", "sales.items")], ..Mapping::default() };
         let said = map(&mapping, &selected()).unwrap_err();
@@ -140,18 +189,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_collections_ever_share_a_target(
+        fn no_two_collections_ever_share_a_target_and_every_rule_is_followed_once(
             names in proptest::collection::btree_set(("[a-c]", "[a-c]{1,2}"), 1..8),
             suffix in "[a-c]{0,2}",
             from in "[a-c]", to in "[a-c]",
+            rules in proptest::collection::vec((any::<prop::sample::Index>(), "[a-c]", "[a-d]{1,2}"), 0..6),
         ) {
             let selected: Vec<Name> = names.into_iter().map(|(d, c)| Name::new(d, c)).collect();
+            let rule = |(at, database, name): (prop::sample::Index, String, String)| {
+                rename(&at.get(&selected).to_string(), &format!("{database}.{name}"))
+            };
             let mapping = Mapping {
-                databases: vec![Rename { from, to }], suffix: Some(suffix), ..Mapping::default()
+                databases: vec![Rename { from, to }],
+                collections: rules.into_iter().map(rule).collect(),
+                suffix: Some(suffix),
+                ..Mapping::default()
             };
             if let Ok(pairs) = map(&mapping, &selected) {
+                prop_assert_eq!(&map(&mapping, &selected).unwrap(), &pairs, "the next attempt maps otherwise");
                 let targets: std::collections::BTreeSet<_> = pairs.iter().map(|(_, target)| target).collect();
-                prop_assert_eq!(targets.len(), selected.len());
+                prop_assert_eq!(targets.len(), pairs.len());
+                for source in &selected {
+                    let wanted = mapping.collections.iter().filter(|rule| parse(&rule.from) == *source).count().max(1);
+                    prop_assert_eq!(pairs.iter().filter(|(from, _)| from == source).count(), wanted, "{}", source);
+                }
             }
         }
     }

@@ -74,6 +74,7 @@ struct Restore<'a> {
     origin: &'a staging::Origin,
     ledger: &'a Ledger<'a>,
     copier: copy::Copier<'a>,
+    turns: staging::Turns,
     route: Route,
     readers: Semaphore,
     /// Bounds what inserts hold in memory, in KiB, ...
@@ -84,8 +85,8 @@ struct Restore<'a> {
     began: Instant,
     /// What imports and inserts have taken so far.
     pace: std::sync::Mutex<Pace>,
-    /// Batches that turned out to be no matter for an insert, by their names in the ledger.
-    refused: std::sync::Mutex<BTreeSet<String>>,
+    /// Batches that turned out to be no matter for an insert, by their targets and their names in the ledger.
+    refused: std::sync::Mutex<BTreeSet<(Name, String)>>,
     /// Users and the like that could not be restored, and properties of databases.
     warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -131,6 +132,7 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
         origin: &origin,
         ledger: &ledger,
         copier: copy::Copier::new(&task.limits, counters),
+        turns: staging::Turns::default(),
         route,
         readers: Semaphore::new(READERS),
         held: Semaphore::new(insert::HELD_KIB as usize),
@@ -184,7 +186,8 @@ fn pinned(task: &RestoreTask, contents: &Contents) -> Result<(), EngineError> {
 }
 
 impl Restore<'_> {
-    /// Selection, mapping, conflicts: all names are known before anything is touched.
+    /// Selection, mapping, conflicts: all names are known before anything is touched. From here on a collection is what it
+    /// becomes: one of the backup is there as often as it has names, each with its own entry in the ledger, bytes and rows.
     async fn plan<'c>(&self, contents: &'c Contents, strays: &BTreeSet<i64>) -> Result<Vec<Item<'c>>, EngineError> {
         let rejected = EngineError::Rejected;
         let info = &contents.info;
@@ -235,7 +238,7 @@ impl Restore<'_> {
             let places = (self.artifact.store().place(), self.origin.store.place());
             if action != Action::Skip
                 && info.snapshot_backup.is_some()
-                && let Some(why) = snapshot::refusal(info, self.task, places)
+                && let Some(why) = snapshot::refusal((info, &target), self.task, places)
             {
                 return Err(EngineError::Rejected(format!("collection {source} {why}; nothing was touched")));
             }

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use super::ledger::{Job, Step};
+use super::mapping::parse;
 use super::plan::{Action, Item};
 use super::{Outcome, Restore, create, finish};
 use crate::engine::bundle::speaks_s3;
 use crate::engine::error::EngineError;
 use crate::engine::patience::{patient, until};
 use crate::engine::select::Name;
-use crate::engine::task::{Content, Indexes, OnConflict, RestoreTask};
+use crate::engine::task::{Content, Indexes, OnConflict, Override, RestoreTask};
 use crate::manifest::CollectionBackupInfo;
 use crate::manifest::backup_info::SnapshotBackup;
 use crate::milvus::JobState;
@@ -23,15 +24,20 @@ const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// Property that holds the description of a collection (milvus-backup.md 4.9).
 const DESCRIPTION: &str = "collection.description";
 
-/// Why what a restore is asked for cannot be done with a snapshot, none where it can.
-pub fn refusal(info: &CollectionBackupInfo, task: &RestoreTask, (from, to): (&Place, &Place)) -> Option<String> {
+/// Why what a restore is asked for cannot be done with a snapshot that becomes `target`, none where it can.
+pub fn refusal(
+    (info, target): (&CollectionBackupInfo, &Name),
+    task: &RestoreTask,
+    (from, to): (&Place, &Place),
+) -> Option<String> {
     let mapping = &task.mapping;
+    let otherwise = |change: &Override| change.shards.is_some() && parse(&change.collection) == *target;
     let bound = mapping.max_shards.is_some_and(|bound| bound < info.shards_num);
     let asked = [
         (task.on_conflict == OnConflict::Append, "rows added to an existing collection"),
         (task.content == Content::SchemaOnly, "a schema without rows"),
         (task.cut_to_recovery_point, "rows cut off at the recovery point"),
-        (bound || mapping.overrides.iter().any(|change| change.shards.is_some()), "another number of shards"),
+        (bound || mapping.overrides.iter().any(otherwise), "another number of shards"),
         (!mapping.skip_params.is_empty(), "parameters left out"),
     ];
     if let Some((_, what)) = asked.into_iter().find(|(asked, _)| *asked) {
@@ -145,7 +151,7 @@ impl Restore<'_> {
 
     /// Another description, where one is asked for.
     async fn describe(&self, item: &Item<'_>) -> Result<(), EngineError> {
-        let named = |name: &str| super::mapping::parse(name) == item.target;
+        let named = |name: &str| parse(name) == item.target;
         let mut changes = self.task.mapping.overrides.iter().filter(|change| named(&change.collection));
         let Some(description) = changes.find_map(|change| change.description.clone()) else { return Ok(()) };
         let properties = [(DESCRIPTION.to_owned(), description)];
@@ -157,7 +163,7 @@ impl Restore<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::task::{Mapping, Override, Service};
+    use crate::engine::task::{Mapping, Service};
 
     fn place(service: &str) -> Place {
         Place { service: service.into(), region: "r".into(), bucket: "b".into() }
@@ -174,11 +180,15 @@ mod tests {
     fn what_a_snapshot_cannot_give_is_refused_by_name() {
         let info = CollectionBackupInfo { shards_num: 2, ..CollectionBackupInfo::default() };
         let (here, there) = (place("http://s3"), place("http://other"));
-        let said = |task: &RestoreTask| refusal(&info, task, (&here, &here));
+        let target = Name::new("default", "c");
+        let said = |task: &RestoreTask| refusal((&info, &target), task, (&here, &here));
         assert_eq!(said(&task()), None);
-        let shards = Override { collection: "c".into(), shards: Some(1), description: None };
+        let change = |name: &str| Override { collection: name.into(), shards: Some(1), description: None };
+        let shards = change("c");
         let with = |mapping| RestoreTask { mapping, ..task() };
         assert_eq!(said(&with(Mapping { max_shards: Some(2), ..Mapping::default() })), None);
+        let of_another = with(Mapping { overrides: vec![change("d")], ..Mapping::default() });
+        assert_eq!(said(&of_another), None, "another collection is made otherwise, which may be of the same snapshot");
         for (task, words) in [
             (RestoreTask { on_conflict: OnConflict::Append, ..task() }, "rows added"),
             (RestoreTask { content: Content::SchemaOnly, ..task() }, "a schema without rows"),
@@ -188,7 +198,7 @@ mod tests {
         ] {
             assert!(said(&task).unwrap().contains(words), "{words}");
         }
-        assert!(refusal(&info, &task(), (&there, &here)).unwrap().contains("in its own store only"));
+        assert!(refusal((&info, &target), &task(), (&there, &here)).unwrap().contains("in its own store only"));
         for service in [Service::Azure, Service::Gcs] {
             let (mut source, mut target) = (task(), task());
             source.source.service = service;

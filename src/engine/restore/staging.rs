@@ -1,6 +1,9 @@
 //! Copies an artifact's binlogs into Milvus' own bucket, the only one an import reads, and takes them away again.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::plan::Batch;
 use crate::engine::artifact::Artifact;
@@ -23,6 +26,19 @@ pub struct Origin {
     pub prefix: String,
     /// Whether the copies are ours to remove.
     pub staged: bool,
+}
+
+/// Whose turn it is to stage the files of a collection. Where it comes back under several names all of them need the same
+/// files under the same keys: the first copies, the others find them there, and nobody writes over what a server reads.
+#[derive(Debug, Default)]
+pub struct Turns(std::sync::Mutex<BTreeMap<i64, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn of a collection, by its id in the backup; it ends with the guard.
+    pub async fn of(&self, collection: i64) -> OwnedMutexGuard<()> {
+        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(collection).or_default().clone();
+        turn.lock_owned().await
+    }
 }
 
 /// The artifact itself where it lies in Milvus' bucket, else a prefix of this run.

@@ -31,7 +31,8 @@ impl Restore<'_> {
             let identity = self.identity(batch);
             let job = begun.iter().find(|import| import.directory == identity).map(|import| import.job);
             let bytes = columns::estimate(item, batch);
-            let refused = self.refused.lock().is_ok_and(|all| all.contains(&identity));
+            let known = (item.target.clone(), identity.clone());
+            let refused = self.refused.lock().is_ok_and(|all| all.contains(&known));
             let way = match (job, self.task.restore_path) {
                 (Some(job), _) if job.is_insert() => Way::Insert,
                 (Some(_), _) | (None, RestorePath::Import) => Way::Import,
