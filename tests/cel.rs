@@ -188,6 +188,7 @@ fn refused_changes() -> Vec<(&'static str, String, String, String)> {
         ("content", "content: {data: SchemaOnly}"),
         ("indexes", "indexes: Skip"),
         ("load", "load: None"),
+        ("restorePath", "restorePath: Import"),
         ("verify", "verify: None"),
         ("preflightOnly", "preflightOnly: true"),
         ("cleanupOnFailure", "cleanupOnFailure: false"),

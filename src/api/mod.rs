@@ -26,7 +26,7 @@ pub use location::{
 };
 pub use restore::{
     ArtifactRef, Indexes, Load, Mapping, MilvusRestore, MilvusRestoreSpec, MilvusRestoreStatus, OnConflict, Rename,
-    RestoreContent, RestoreFrom, RestorePlan, RestoreTarget, RestoreVerify, RowCounts,
+    RestoreContent, RestoreFrom, RestorePath, RestorePlan, RestoreTarget, RestoreVerify, RowCounts,
 };
 pub use run::{Deadlines, Job, Limits, Pattern, Resources, Retry, Selection};
 pub use source::{

@@ -92,6 +92,11 @@ pub struct MilvusRestoreSpec {
     #[serde(default)]
     #[x_kube(validation = rules::fixed("load"))]
     pub load: Load,
+    /// How rows get into Milvus. Auto: for each partition the faster way. Import: Milvus reads the files itself. Insert: the rows
+    /// are read from the files and inserted. Cannot be changed.
+    #[serde(default)]
+    #[x_kube(validation = rules::fixed("restorePath"))]
+    pub restore_path: RestorePath,
     /// How the result is proven. Cannot be changed.
     #[serde(default)]
     #[x_kube(validation = rules::fixed("verify"))]
@@ -268,6 +273,20 @@ pub enum Load {
     All,
     /// None.
     None,
+}
+
+/// How rows get into Milvus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestorePath {
+    /// Small partitions are inserted on Milvus 2.3, where that brings the same rows and takes less time than an import task;
+    /// everything else is imported.
+    #[default]
+    Auto,
+    /// Milvus imports the files of the backup.
+    Import,
+    /// Rows are read from the files and inserted: on Milvus 2.3 only, and not beside rows that a collection keeps (Append). The
+    /// restore fails before anything is created where a collection does not allow it, and names it.
+    Insert,
 }
 
 /// How the result is proven.

@@ -11,6 +11,7 @@ use super::plan;
 use crate::api::{API_VERSION, MilvusBackup, MilvusRestore};
 use crate::compat::errors::OperationError;
 use crate::engine::secret::KeyMapping;
+use crate::engine::task::RestorePath;
 use crate::local::filter::{Collections, Filter};
 use crate::local::request::{CreateRequest, Format, RestoreRequest, Strategy};
 
@@ -101,6 +102,11 @@ pub fn restore(
             (Some(false), _) => "Skip",
             (_, true) => "Auto",
             (_, false) => "Rebuild",
+        },
+        "restorePath": match request.restore_path {
+            RestorePath::Auto => "Auto",
+            RestorePath::Import => "Import",
+            RestorePath::Insert => "Insert",
         },
     });
     if let Some(selection) = selection {
@@ -213,7 +219,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::api::{ContentData, Flush, Indexes, Load, OnConflict, Rename};
+    use crate::api::{self, ContentData, Flush, Indexes, Load, OnConflict, Rename};
     use crate::compat::{body, translate};
 
     fn scope() -> Scope {
@@ -290,6 +296,17 @@ mod tests {
         assert_eq!((made.spec.on_conflict, made.spec.confirm_target_uid), (OnConflict::Fail, None));
         assert_eq!((made.spec.indexes, made.spec.load), (Indexes::Rebuild, Load::Original));
         assert_eq!(made.metadata.name, Some(object_name("prod", "r_1")));
+        assert_eq!(made.spec.restore_path, api::RestorePath::Auto);
+    }
+
+    #[test]
+    fn the_way_rows_take_stands_in_the_object() {
+        let ground = Ground { backup: "b-1".into(), milvus_uid: "uid-1".into() };
+        let ways = [RestorePath::Auto, RestorePath::Import, RestorePath::Insert].map(|restore_path| {
+            let request = RestoreRequest { name: "b".into(), restore_path, ..RestoreRequest::default() };
+            restore(&scope(), "r_1", &request, &ground).unwrap().spec.restore_path
+        });
+        assert_eq!(ways, [api::RestorePath::Auto, api::RestorePath::Import, api::RestorePath::Insert]);
     }
 
     #[test]

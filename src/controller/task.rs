@@ -107,7 +107,11 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         preflight_only: spec.preflight_only,
         cleanup_on_failure: spec.cleanup_on_failure,
         last_attempt,
-        restore_path: RestorePath::Auto,
+        restore_path: match spec.restore_path {
+            api::RestorePath::Auto => RestorePath::Auto,
+            api::RestorePath::Import => RestorePath::Import,
+            api::RestorePath::Insert => RestorePath::Insert,
+        },
         rbac: spec.content.rbac,
         keys: KeyMapping::default(),
         cut_to_recovery_point: false,
@@ -196,5 +200,54 @@ fn limits(limits: &api::Limits) -> Limits {
         concurrency,
         bytes_per_second: limits.bytes_per_second.and_then(|bound| u64::try_from(bound).ok()),
         requests_per_second: limits.requests_per_second.and_then(|bound| u32::try_from(bound).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::controller::fetch::{LocationFetched, MilvusFetched, MilvusSeen, Sources};
+    use crate::controller::validate;
+
+    /// The task of a restore whose spec has this besides its backup and its target.
+    fn restore_of(mut spec: Value) -> RestoreTask {
+        let connection = json!({"grpc": {"host": "milvus.example"}, "storage": {"bucket": "b", "rootPath": "files"}});
+        spec["from"] = json!({"artifact": {"name": "some"}});
+        spec["target"] = json!({"connection": connection});
+        let object: MilvusRestore = serde_json::from_value(json!({
+            "apiVersion": api::API_VERSION, "kind": "MilvusRestore", "metadata": {"name": "r", "namespace": "search"},
+            "spec": spec
+        }))
+        .unwrap();
+        let seen = MilvusSeen::Written(Box::new(serde_json::from_value(connection).unwrap()));
+        let milvus = MilvusFetched { name: "milvus.example".to_owned(), seen, overrides: None };
+        let sources = Sources { milvus, location: LocationFetched::Default(None), backup: None };
+        let valid = validate::restore(&object, "search", None, &sources).unwrap();
+        let run = Run { uid: "u".to_owned(), namespace: "search".to_owned(), name: "r".to_owned(), attempt: 1 };
+        match restore(run, &object, &valid, false).task.work {
+            Work::Restore(task) => *task,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn rows_take_the_way_that_the_spec_asks_for_and_else_the_faster_one() {
+        assert_eq!(restore_of(json!({})).restore_path, RestorePath::Auto);
+        for (asked, way) in
+            [("Auto", RestorePath::Auto), ("Import", RestorePath::Import), ("Insert", RestorePath::Insert)]
+        {
+            assert_eq!(restore_of(json!({"restorePath": asked})).restore_path, way);
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_collection_is_in_the_task_in_the_order_of_the_spec() {
+        let rules =
+            json!([{"from": "docs", "to": "z"}, {"from": "docs", "to": "docs"}, {"from": "docs", "to": "shop.a"}]);
+        let task = restore_of(json!({"mapping": {"collections": rules}}));
+        let to: Vec<&str> = task.mapping.collections.iter().map(|rule| rule.to.as_str()).collect();
+        assert_eq!(to, ["z", "docs", "shop.a"]);
     }
 }
