@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::Backup;
+use super::record::{recovery_point, stored_rows};
 use super::verify::Verified;
-use super::{Backup, recovery_point, stored_rows};
 use crate::engine::artifact::{Artifact, BRIEF};
 use crate::engine::copy::leaving_nothing_open;
 use crate::engine::error::EngineError;

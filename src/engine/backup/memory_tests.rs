@@ -15,7 +15,7 @@ use crate::engine::proof;
 use crate::engine::task::{Limits, VerifyBackup};
 use crate::manifest::backup_info::PartitionBackupInfo;
 use crate::manifest::operator_manifest::{FORMAT_VERSION, Source, Totals, digest};
-use crate::manifest::{LogKind, OperatorManifest};
+use crate::manifest::{BackupInfo, LogKind, OperatorManifest};
 use crate::milvus::{Segment, SegmentLevel, SegmentState};
 
 const MIB: u64 = 1 << 20;

@@ -11,6 +11,8 @@ mod index_extra;
 mod later;
 mod logs;
 mod pause;
+mod plan;
+mod record;
 mod sealed;
 mod segments;
 mod snapshot;
@@ -20,36 +22,30 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::artifact::Artifact;
 use super::copy;
-use super::error::{EngineError, bounded};
+use super::error::EngineError;
 use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
 use super::secret::Secret;
 use super::select::{Name, databases, select};
-use super::task::{BackupTask, Content, Flush, Format, OnCollectionError, Report, Run, Stage, Summary, TASK_VERSION};
+use super::task::{BackupTask, Content, Flush, Format, Report, Run, Stage};
 use super::{access, connect, lock, preflight};
-use crate::exit::Class;
-use crate::manifest::backup_info::DatabaseBackupInfo;
+use crate::manifest::CollectionBackupInfo;
 use crate::manifest::layout::OperatorFile;
-use crate::manifest::{BackupInfo, CollectionBackupInfo, KeyValuePair};
 use crate::milvus::etcd::Etcd;
 use crate::milvus::{ClusterFlush, FlushTicket, Milvus};
 use crate::storage::{Store, Tag, sweep_uploads};
 
 use copies::Copies;
 pub use pause::Pause;
+use plan::Split;
+use record::summary;
 use there::There;
 use verify::Verified;
-
-/// Collections described and listed at once.
-const COLLECTIONS: usize = 8;
 
 /// Everything a backup needs at hand.
 struct Backup<'a> {
@@ -88,19 +84,6 @@ impl Flushed {
             .chain(ticket.flat_map(|ticket| ticket.segment_ids.iter().chain(&ticket.flushed_segment_ids)).copied())
             .collect()
     }
-}
-
-/// A planned collection, or why it cannot be backed up.
-type Planned = (Name, Result<(CollectionBackupInfo, Vec<Tag>), EngineError>);
-
-/// What can be backed up, and what cannot.
-#[derive(Default)]
-struct Split {
-    collections: Vec<CollectionBackupInfo>,
-    /// Of the objects to copy, in the order of the metadata.
-    tags: Vec<Tag>,
-    /// `database.collection: why`.
-    failed: Vec<String>,
 }
 
 /// Makes an artifact.
@@ -239,98 +222,6 @@ impl Backup<'_> {
         Ok(Flushed { tickets: names.iter().cloned().zip(tickets).collect(), ..Flushed::default() })
     }
 
-    /// The collections that have delta logs, where one request tells it for all that are selected. After the flush, which
-    /// writes what has been deleted.
-    async fn with_deltas(&self, selected: usize) -> Option<BTreeSet<i64>> {
-        if self.task.content == Content::SchemaOnly || self.by_server() || selected < 2 {
-            return None;
-        }
-        let found = logs::with_deltas(self.source.as_ref(), &self.task.milvus.store.prefix).await;
-        // Then every collection is asked for, and says what is wrong.
-        found.inspect_err(|error| tracing::info!("delta logs are listed by collection: {error}")).ok().flatten()
-    }
-
-    /// Describes and lists all collections; a failure stays with its collection.
-    async fn plan(&self, names: &[Name], flushed: &Flushed, with_deltas: Option<&BTreeSet<i64>>) -> Vec<Planned> {
-        self.counters.enter(Stage::CopyingMetadata);
-        stream::iter(names)
-            .map(|name| async move { (name.clone(), self.plan_one(name, flushed, with_deltas).await) })
-            .buffered(COLLECTIONS)
-            .collect()
-            .await
-    }
-
-    async fn plan_one(
-        &self,
-        name: &Name,
-        flushed: &Flushed,
-        with_deltas: Option<&BTreeSet<i64>>,
-    ) -> Result<(CollectionBackupInfo, Vec<Tag>), EngineError> {
-        let mut info = describe::collection(&self.milvus, name, &self.run.uid, self.task.index_metadata).await?;
-        let ticket = flushed.tickets.get(name);
-        if let Some(ticket) = ticket {
-            describe::consistent_to(&mut info, ticket);
-        }
-        if let Some(cluster) = &flushed.cluster {
-            describe::consistent_to_cluster(&mut info, cluster)?;
-        }
-        if self.task.content == Content::SchemaOnly || self.by_server() {
-            return Ok((info, Vec::new()));
-        }
-        let root = &self.task.milvus.store.prefix;
-        let found = segments::of(&self.milvus, self.source.as_ref(), root, &info, ticket, with_deltas).await?;
-        let found = match info.backup_timestamp {
-            0 => found,
-            // Nobody but the server can look inside.
-            _ if self.key_of(&name.database).is_some() => found,
-            flush_ts => {
-                let source = later::Source { store: self.source.as_ref(), root_path: root };
-                let kept = later::without_later_rows(&source, found, &flushed.known(name), flush_ts).await?;
-                self.note_mixed(name, &kept.mixed);
-                later::without_later_deletes(&source, kept.segments, flush_ts).await?
-            }
-        };
-        let tags = segments::record(&mut info, root, found);
-        Ok((info, tags))
-    }
-
-    fn note_mixed(&self, name: &Name, mixed: &[i64]) {
-        if let Some(segment) = mixed.first()
-            && let Ok(mut warnings) = self.warnings.lock()
-        {
-            warnings.push(format!(
-                "segment {segment} of collection {name} ({} in all) holds rows that are newer than the recovery point, because \
-                 compaction joined segments meanwhile: a restore has them too, unless it cuts to the recovery point",
-                mixed.len()
-            ));
-        }
-    }
-
-    /// Keeps what can be backed up; decides by `onCollectionError` what the rest means.
-    fn split(&self, planned: Vec<Planned>) -> Result<Split, EngineError> {
-        let Split { mut collections, mut tags, mut failed } = Split::default();
-        for (name, outcome) in planned {
-            match outcome {
-                Ok((info, wanted)) => {
-                    collections.push(info);
-                    match tags.is_empty() {
-                        true => tags = wanted,
-                        false => tags.extend(wanted),
-                    }
-                }
-                Err(error)
-                    if self.task.on_collection_error == OnCollectionError::Continue
-                        && error.class() != Class::Retry =>
-                {
-                    tracing::warn!(collection = %name, "left out: {error}");
-                    failed.push(format!("{name}: {}", bounded(&error.to_string(), 200)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Split { collections, tags, failed })
-    }
-
     /// Lets the server copy.
     async fn by_snapshots(
         &self,
@@ -388,117 +279,6 @@ impl Backup<'_> {
         }
         self.counters.collections(self.counters.read(Timestamp::UNIX_EPOCH).collections_total);
         Ok(moved)
-    }
-
-    async fn info(
-        &self,
-        collections: Vec<CollectionBackupInfo>,
-        databases: Vec<String>,
-        cluster: Option<ClusterFlush>,
-    ) -> Result<BackupInfo, EngineError> {
-        let cluster = cluster.unwrap_or_default();
-        let mut databases: BTreeMap<String, i64> = databases.into_iter().map(|name| (name, 0)).collect();
-        for collection in &collections {
-            databases.insert(collection.db_name.clone(), collection.db_id);
-        }
-        let wanted: BTreeSet<&str> = collections.iter().map(|collection| collection.db_name.as_str()).collect();
-        let asked_for = |name: &String| wanted.contains(name.as_str()) || self.task.selection.databases.contains(name);
-        let mut described = Vec::new();
-        for (name, id) in databases {
-            let found = match patient(|| self.milvus.describe_database(&name)).await {
-                Ok(found) => found,
-                // An empty database that this login may see and not look into.
-                Err(error) if error.class() == Class::Configuration && !asked_for(&name) => {
-                    tracing::warn!(database = name, "left out: {error}");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let (db_id, properties) = found.map_or((id, Vec::new()), |database| (database.id, database.properties));
-            described.push(DatabaseBackupInfo {
-                db_id,
-                properties: properties.into_iter().map(|(key, value)| KeyValuePair { key, value }).collect(),
-                ezk: self.key_of(&name).map(|key| key.expose().to_owned()).unwrap_or_default(),
-                db_name: name,
-            });
-        }
-        Ok(BackupInfo {
-            id: self.run.uid.clone(),
-            name: self.task.artifact.clone(),
-            size: collections.iter().map(|collection| collection.size).sum(),
-            collection_backups: collections,
-            milvus_version: self.milvus.version().text.clone(),
-            database_backups: described,
-            flush_all_msgs_base64: cluster
-                .messages
-                .into_iter()
-                .map(|(channel, message)| (channel, STANDARD.encode(message)))
-                .collect(),
-            format: if self.by_server() { "snapshot".to_owned() } else { String::new() },
-            control_channel_name: cluster.control_channel,
-            physical_channel_names: cluster.channels,
-            ..BackupInfo::default()
-        })
-    }
-
-    fn report(&self, info: &BackupInfo, summary: Summary, digest: String, failed: Vec<String>) -> Report {
-        let partial = !failed.is_empty();
-        let message = match partial {
-            false => format!("backed up {} collections, {} bytes", summary.collections, summary.size_bytes),
-            true => format!(
-                "backed up {} collections; {} could not be: {}",
-                summary.collections,
-                failed.len(),
-                super::error::named(&failed, 3)
-            ),
-        };
-        Report {
-            version: TASK_VERSION,
-            ok: true,
-            class: None,
-            reason: if partial { "PartiallyFailed" } else { "Completed" }.into(),
-            message: bounded(&message, 1000),
-            manifest_digest: Some(digest),
-            recovery_point: recovery_point(info),
-            milvus_version: Some(info.milvus_version.clone()),
-            summary,
-            progress: self.counters.read(Timestamp::now()),
-            failed_total: failed.len() as u64,
-            failed_collections: failed.into_iter().take(20).collect(),
-            ..Report::default()
-        }
-    }
-}
-
-/// The oldest flush point: all collections are consistent to this moment. None when one of them was not flushed.
-fn recovery_point(info: &BackupInfo) -> Option<Timestamp> {
-    let points: Option<Vec<Timestamp>> =
-        info.collection_backups.iter().map(CollectionBackupInfo::recovery_point).collect();
-    points?.into_iter().min()
-}
-
-fn stored_rows(info: &BackupInfo) -> u64 {
-    info.collection_backups.iter().map(|c| u64::try_from(c.stored_rows()).unwrap_or_default()).sum()
-}
-
-fn summary(
-    info: &BackupInfo,
-    verified: &Verified,
-    copied: u64,
-    task: &BackupTask,
-    mut warnings: Vec<String>,
-) -> Summary {
-    if task.flush == Flush::Skip {
-        warnings.push("flush was skipped: rows that were still in memory are not in the backup".to_owned());
-    }
-    Summary {
-        size_bytes: verified.bytes,
-        copied_bytes: copied,
-        objects: verified.count,
-        collections: info.collection_backups.len() as u64,
-        databases: info.database_backups.len() as u64,
-        rows: stored_rows(info),
-        warnings,
     }
 }
 
