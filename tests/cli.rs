@@ -297,3 +297,36 @@ fn completions_and_manual_pages_are_made_of_the_commands() {
         assert!(world.folder.path().join("pages").join(page).exists(), "{page}");
     }
 }
+
+#[test]
+fn a_backup_is_compared_with_its_listing_and_what_is_wrong_is_named() {
+    let world = World::new();
+    world.backup_of_the_go_tool("golden_small");
+    let ran =
+        world.run(&["verify", "-n", "golden_small", "--level", "manifest"]).expect(30, &["is damaged", "is missing"]);
+    assert!(ran.out.is_empty(), "{}", ran.out);
+    let shape = ["verify", "-n", "golden_small", "--level", "manifest", "--output", "json"];
+    let found = world.run(&shape).expect(30, &["is damaged"]).json();
+    assert_eq!((&found["reason"], &found["verification"]["level"]), (&"Damaged".into(), &"Manifest".into()));
+    let missing = &found["verification"]["missing"];
+    assert_eq!(missing["first"].as_array().unwrap().len(), 20);
+    assert_eq!(missing["total"], found["verification"]["objectsTotal"]);
+    for (path, size) in golden_listing() {
+        world.put(&format!("backup/golden_small/{path}"), &vec![0; size]);
+    }
+    let ran = world.run(&["verify", "-n", "golden_small", "--level", "manifest"]).expect(0, &[]);
+    assert!(ran.out.starts_with("verify backup success\ngolden_small: all "), "{}", ran.out);
+    // Of the right size, and nothing that Milvus would read.
+    world.run(&["verify", "-n", "golden_small"]).expect(30, &["does not begin as a Milvus log file does"]);
+    world.run(&["verify", "-n", "gone"]).expect(20, &["there is no backup"]);
+    world.run(&["verify", "-n", "golden_small", "--sample-percent", "0"]).expect(20, &["1..=100"]);
+}
+
+/// Paths in the artifact and sizes of the golden backup's logs.
+fn golden_listing() -> Vec<(String, usize)> {
+    let listing: Vec<Value> =
+        serde_json::from_slice(include_bytes!("golden/milvus-backup-0.5.16/listing.json")).unwrap();
+    let path = |one: &Value| one["key"].as_str()?.strip_prefix("backup/golden_small/").map(str::to_owned);
+    let listed = listing.iter().map(|one| (path(one).unwrap(), one["size"].as_u64().unwrap() as usize));
+    listed.filter(|(path, _)| path.starts_with("binlogs/")).collect()
+}

@@ -136,6 +136,10 @@ pub fn finish(shape: Output, ended: &Ended<'_>, success: &str) -> ExitCode {
     if shape == Output::Json {
         output::json(ended);
     }
+    if let Some(found) = report.verification.as_ref().filter(|_| shape == Output::Text) {
+        let lists = [&found.missing, &found.corrupt, &found.stray];
+        lists.into_iter().flat_map(|names| &names.first).for_each(|what| output::note(&format!("damaged: {what}")));
+    }
     if !report.ok {
         return output::fail(&report.message, code);
     }

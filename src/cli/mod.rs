@@ -14,6 +14,7 @@ mod progress;
 mod restore;
 mod server;
 mod shell;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Delete(catalog::DeleteArgs),
     /// Bring a backup back.
     Restore(Box<restore::RestoreArgs>),
+    /// See whether a backup is whole.
+    Verify(verify::VerifyArgs),
     /// See whether Milvus and the stores can be used.
     Check(catalog::CheckArgs),
     /// Show the configuration, or turn it into the newer schema.
@@ -69,7 +72,7 @@ enum Command {
     L0Compact(RefusedArgs),
     /// Watch the custom resources and run their Jobs.
     Controller(Box<controller::Config>),
-    /// Carry out one task: backup, restore, delete or probe.
+    /// Carry out one task: backup, restore, verify, delete or probe.
     Run(RunArgs),
     /// Print the custom resource definitions, or write them into a folder.
     Crds(CrdsArgs),
@@ -140,6 +143,7 @@ impl Cli {
             Command::Get(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Delete(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Restore(args) => shell::run(&shell, |settings| args.run(settings)),
+            Command::Verify(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Check(args) => shell::run(&shell, |settings| args.run(settings)),
             Command::Server(args) if args.in_cluster() => {
                 started(log_format, log, |runtime| Ok(runtime.block_on(args.run_in_cluster())))

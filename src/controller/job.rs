@@ -222,6 +222,7 @@ fn labels(task: &Task, owner: &OwnerReference) -> BTreeMap<String, String> {
     let component = match task.work {
         Work::Backup(_) => "backup",
         Work::Restore(_) => "restore",
+        Work::Verify(_) => "verify",
         Work::Delete(_) => "delete",
         Work::Probe(_) => "probe",
     };

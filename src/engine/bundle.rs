@@ -9,7 +9,7 @@ use super::artifact::{Artifact, Contents};
 use super::copy::is_digest;
 use super::error::EngineError;
 use super::inventory::Inventory;
-use super::proof::Compared;
+use super::proof::{Compared, Note, Wrong};
 use super::task::{Service, StoreTarget};
 use crate::manifest::layout::log_path;
 use crate::manifest::{BackupFormat, BackupInfo};
@@ -54,10 +54,16 @@ struct Recorded {
 ///
 /// # Errors
 /// The store's; an object list that cannot be read.
-pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Result<Compared, EngineError> {
+pub async fn compare(
+    artifact: &Artifact,
+    contents: &Contents,
+    logs: &Inventory<'_>,
+    note: Note<'_>,
+) -> Result<Compared, EngineError> {
     let mut compared = Compared::unsuspected(logs);
     for log in logs.logs() {
-        compared.damaged(log.key.collection, || format!("{} is no part of a snapshot", log_path(&log.key, log.group)));
+        let said = || format!("{} is no part of a snapshot", log_path(&log.key, log.group));
+        compared.damaged(Some(log.key.collection), Wrong::Stray, said);
     }
     let mut recorded = recorded(contents)?;
     let snapshots = || {
@@ -70,29 +76,39 @@ pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<
         for object in page {
             let Some(path) = artifact.keys.relative(&object.key) else { continue };
             unseen.remove(path);
-            let Some(known) = recorded.get_mut(&path_digest(path)) else { continue };
+            let Some(known) = recorded.get_mut(&path_digest(path)) else {
+                match contents.objects {
+                    Some(_) => compared.findings.unknown += 1,
+                    None => note(None, &object),
+                }
+                continue;
+            };
             if std::mem::replace(&mut known.seen, true) {
                 continue;
             }
             if object.size != known.size {
-                compared.shared.add(|| format!("{path} has {} bytes instead of {}", object.size, known.size));
+                let said = || format!("{path} has {} bytes instead of {}", object.size, known.size);
+                compared.damaged(None, Wrong::Corrupt, said);
                 continue;
             }
             let etag = known.tag.to_string();
             if object.etag != etag && is_digest(&etag) && is_digest(&object.etag) {
-                compared.shared.add(|| format!("{path} was replaced: its content is not what was backed up"));
+                let said = || format!("{path} was replaced: its content is not what was backed up");
+                compared.damaged(None, Wrong::Corrupt, said);
+                continue;
             }
+            note(None, &object);
         }
     }
     for record in contents.records()?.into_iter().flatten() {
         let path = record?.key;
         if recorded.get(&path_digest(&path)).is_some_and(|known| !known.seen) {
-            compared.shared.add(|| format!("{path} is missing"));
+            compared.damaged(None, Wrong::Missing, || format!("{path} is missing"));
         }
     }
     for (collection, path) in snapshots().filter(|(_, path)| unseen.contains(path)) {
         if !recorded.contains_key(&path_digest(path)) {
-            compared.damaged(collection, || format!("{path} is missing"));
+            compared.damaged(Some(collection), Wrong::Missing, || format!("{path} is missing"));
         }
     }
     Ok(compared)

@@ -61,6 +61,11 @@ impl<'i> Inventory<'i> {
         self.segments.iter().flat_map(|(first, segment)| named(*first, segment))
     }
 
+    /// All segments in the order of their logs, each with its logs.
+    pub fn segments(&self) -> impl Iterator<Item = (&'i SegmentBackupInfo, impl Iterator<Item = Named> + use<'i>)> {
+        self.segments.iter().map(|(first, segment)| (*segment, named(*first, segment)))
+    }
+
     /// Logs that were not seen; one that is named twice is seen at its first place.
     pub fn unseen(&self, seen: &[bool]) -> impl Iterator<Item = Named> + Send {
         let at = |place: usize| seen.get(place).copied().unwrap_or_default();

@@ -34,6 +34,7 @@ pub mod secret;
 pub mod select;
 mod tags;
 pub mod task;
+mod verify;
 
 use error::{EngineError, bounded};
 use progress::Counters;
@@ -75,6 +76,7 @@ async fn carry_out(task: &Task, counters: &Counters, pause: &backup::Pause) -> R
     match &task.work {
         Work::Backup(backup) => backup::run(backup, &task.run, counters, pause).await,
         Work::Restore(restore) => restore::run(restore, &task.run, counters).await,
+        Work::Verify(verify) => verify::run(verify, counters).await,
         Work::Delete(delete) => delete::run(delete, counters).await,
         Work::Probe(probe) => probe::run(probe, &task.run, counters).await,
     }

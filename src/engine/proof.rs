@@ -12,13 +12,29 @@ use super::bundle;
 use super::copy::is_digest;
 use super::error::{EngineError, Tally};
 use super::inventory::{Inventory, Named};
+use super::task::ObjectNames;
 use crate::manifest::binlog::{self, Expected};
 use crate::manifest::layout::{log_path, parse_log_path};
 use crate::manifest::sealed;
-use crate::storage::{Listing, Tag};
+use crate::storage::{Listing, ObjectMeta, Tag};
 
 /// Objects read at once while their content is looked into.
 const READERS: usize = 8;
+
+/// What is wrong with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is not there.
+    Missing,
+    /// It is not what was backed up.
+    Corrupt,
+    /// It is there and no part of the backup.
+    Stray,
+}
+
+/// Told of every object of the backup that is listed in its size: the place of a log (none for a file of a bundle), and how it
+/// is listed.
+pub type Note<'n> = &'n mut (dyn FnMut(Option<usize>, &ObjectMeta) + Send);
 
 /// An artifact beside the listing of its bucket.
 #[derive(Debug, Default)]
@@ -29,7 +45,9 @@ pub struct Compared {
     /// What is missing, of another size, replaced or too much, by collection.
     damage: BTreeMap<i64, Tally>,
     /// The same of files that belong to all collections.
-    pub(super) shared: Tally,
+    shared: Tally,
+    /// All of it by object.
+    pub(super) findings: Findings,
     /// By place: logs that have to be looked into.
     suspects: Vec<bool>,
 }
@@ -39,8 +57,21 @@ pub struct Compared {
 /// # Errors
 /// The store's; an object list that is not of this metadata.
 pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<'_>) -> Result<Compared, EngineError> {
+    compare_noting(artifact, contents, logs, &mut |_, _| {}).await
+}
+
+/// [`compare`] that tells what it sees.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_noting(
+    artifact: &Artifact,
+    contents: &Contents,
+    logs: &Inventory<'_>,
+    note: Note<'_>,
+) -> Result<Compared, EngineError> {
     if bundle::is_in(&contents.info) {
-        return bundle::compare(artifact, contents, logs).await;
+        return bundle::compare(artifact, contents, logs, note).await;
     }
     let tags = tags(artifact, contents, logs)?;
     let mut compared = Compared::unsuspected(logs);
@@ -50,14 +81,21 @@ pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<
     let mut listing = Listing::new(artifact.store(), artifact.keys.binlogs());
     while let Some(page) = listing.next().await? {
         for object in page {
-            let Some((key, group)) = artifact.keys.parse_log(&object.key) else { continue };
+            let Some((key, group)) = artifact.keys.parse_log(&object.key) else {
+                compared.findings.unknown += 1;
+                continue;
+            };
             let Some(log) = finder.find(&key, group) else {
                 compared.strays.insert(key.partition);
                 let of =
                     collections.range((key.segment, i64::MIN)..).next().filter(|(segment, _)| *segment == key.segment);
-                if let Some((_, collection)) = of {
-                    let path = log_path(&key, group);
-                    compared.damaged(*collection, || format!("{path} is no part of it: remove it"));
+                let path = || log_path(&key, group);
+                match of {
+                    Some((_, collection)) => {
+                        let said = || format!("{} is no part of it: remove it", path());
+                        compared.damaged(Some(*collection), Wrong::Stray, said);
+                    }
+                    None => compared.findings.unknown += 1,
                 }
                 continue;
             };
@@ -67,20 +105,24 @@ pub async fn compare(artifact: &Artifact, contents: &Contents, logs: &Inventory<
             let path = || log_path(&key, group);
             if object.size != log.size {
                 let said = || format!("{} has {} bytes instead of {}", path(), object.size, log.size);
-                compared.damaged(key.collection, said);
+                compared.damaged(Some(key.collection), Wrong::Corrupt, said);
                 continue;
             }
             match tags.get(log.place).and_then(Option::as_ref).map(Tag::to_string) {
                 Some(etag) if object.etag == etag => {}
-                Some(etag) if is_digest(&etag) && is_digest(&object.etag) => compared.damaged(key.collection, || {
-                    format!("{} was replaced: its content is not what was backed up", path())
-                }),
+                Some(etag) if is_digest(&etag) && is_digest(&object.etag) => {
+                    let said = || format!("{} was replaced: its content is not what was backed up", path());
+                    compared.damaged(Some(key.collection), Wrong::Corrupt, said);
+                    continue;
+                }
                 _ => compared.suspects[log.place] = true,
             }
+            note(Some(log.place), &object);
         }
     }
     for log in logs.unseen(&seen) {
-        compared.damaged(log.key.collection, || format!("{} is missing", log_path(&log.key, log.group)));
+        let said = || format!("{} is missing", log_path(&log.key, log.group));
+        compared.damaged(Some(log.key.collection), Wrong::Missing, said);
     }
     Ok(compared)
 }
@@ -114,9 +156,13 @@ impl Compared {
         Compared { suspects: vec![false; logs.places()], ..Compared::default() }
     }
 
-    /// Notes what is wrong with a collection.
-    pub(super) fn damaged(&mut self, collection: i64, what: impl FnOnce() -> String) {
-        self.damage.entry(collection).or_default().add(what);
+    /// Notes what is wrong with an object of a collection, or of all of them.
+    pub(super) fn damaged(&mut self, collection: Option<i64>, wrong: Wrong, what: impl Fn() -> String) {
+        self.findings.add(wrong, &what);
+        match collection {
+            Some(collection) => self.damage.entry(collection).or_default().add(what),
+            None => self.shared.add(what),
+        }
     }
 
     /// Proves every object of the selected collections before anything is done with it.
@@ -147,6 +193,30 @@ impl Compared {
             return Ok(());
         }
         Err(EngineError::Damaged(format!("backup {} is damaged, nothing was restored: {damage}", artifact.keys.name())))
+    }
+}
+
+/// What is wrong with which objects: the first few of each kind, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Not there.
+    pub missing: ObjectNames,
+    /// Not what was backed up.
+    pub corrupt: ObjectNames,
+    /// Too much, in a segment of the backup.
+    pub stray: ObjectNames,
+    /// Too much elsewhere: nothing would read it.
+    pub unknown: u64,
+}
+
+impl Findings {
+    /// One more.
+    pub fn add(&mut self, wrong: Wrong, what: impl FnOnce() -> String) {
+        match wrong {
+            Wrong::Missing => self.missing.add(what),
+            Wrong::Corrupt => self.corrupt.add(what),
+            Wrong::Stray => self.stray.add(what),
+        }
     }
 }
 

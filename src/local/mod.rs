@@ -131,6 +131,11 @@ fn report_text(report: &Report) -> anyhow::Result<String> {
         if report.paths.as_mut().is_some_and(|paths| paths.collections.pop().is_some()) {
             continue;
         }
+        let found = report.verification.as_mut();
+        let mut found = found.into_iter().flat_map(|found| [&mut found.stray, &mut found.corrupt, &mut found.missing]);
+        if found.any(|names| names.first.pop().is_some()) {
+            continue;
+        }
         let counts = report.row_counts.as_mut().map(|counts| &mut counts.mismatched);
         let mappings = report.plan.as_mut().map(|plan| &mut plan.mappings);
         let shorter = match (mappings, counts) {

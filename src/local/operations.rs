@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::catalog::{self, Ground};
 pub use super::catalog::{BackupSummary, StoredBackup};
-pub use super::request::{BackupId, CreateRequest, ListRequest, RestoreRequest};
+pub use super::request::{BackupId, CreateRequest, ListRequest, RestoreRequest, VerifyRequest};
 use super::tasks::{self, Planned, default_name};
 use crate::config::Settings;
 use crate::engine::error::EngineError;
 use crate::engine::progress::Counters;
 use crate::engine::select::Name;
-use crate::engine::task::{DeleteTask, ProbeTask, Report, Run, StoreTarget, TASK_VERSION, Task, Work};
+use crate::engine::task::{DeleteTask, ProbeTask, Report, Run, StoreTarget, TASK_VERSION, Task, VerifyTask, Work};
 use crate::engine::{self, connect};
 use crate::storage::Store;
 
@@ -120,6 +120,24 @@ pub async fn list(settings: &Settings, request: &ListRequest) -> Result<Vec<Back
 pub async fn get(settings: &Settings, id: &BackupId) -> Result<StoredBackup, EngineError> {
     let (store, target) = backups(settings).await?;
     catalog::get(&store, &target.prefix, id).await
+}
+
+/// Sees whether a backup is whole; the report says what is wrong with it. Writes nothing.
+pub async fn verify(
+    settings: &Settings,
+    request: VerifyRequest,
+    counters: &Counters,
+    cancel: &CancellationToken,
+) -> Report {
+    let VerifyRequest { name, level, sample_percent, seed } = request;
+    match settings.backup_target() {
+        Ok(location) => {
+            let run = run(new_id(), &name);
+            let work = Work::Verify(VerifyTask { artifact: name, location, level, sample_percent, seed });
+            carry_out(work, run, Vec::new(), counters, cancel).await
+        }
+        Err(error) => engine::failure(&error.into(), counters),
+    }
 }
 
 /// Removes a backup, whole or half made; the report says how it ended. Where there is nothing of that name it says so, with
@@ -239,6 +257,11 @@ async fn carry_out(
 
 fn run(uid: String, name: &str) -> Run {
     Run { uid, namespace: String::new(), name: name.to_owned(), attempt: 1 }
+}
+
+/// A choice of objects for who leaves it to chance.
+pub fn new_seed() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
 }
 
 /// The id of a run that was given none.

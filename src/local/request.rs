@@ -6,7 +6,7 @@
 use super::filter::{Filter, Renames};
 use crate::engine::secret::KeyMapping;
 use crate::engine::select::Name;
-use crate::engine::task::RestorePath;
+use crate::engine::task::{RestorePath, VerifyLevel};
 pub use crate::engine::task::SkipParams;
 
 /// How the moment of consistency is made.
@@ -170,6 +170,19 @@ pub struct RestoreRequest {
     pub truncate_binlog_by_ts: bool,
     /// Keys of encrypted zones, old to new.
     pub ezk_mapping: KeyMapping,
+}
+
+/// See whether a backup is whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// Name of the backup.
+    pub name: String,
+    /// How closely.
+    pub level: VerifyLevel,
+    /// Share of the objects that are read, 1 to 100.
+    pub sample_percent: u8,
+    /// Which share.
+    pub seed: u32,
 }
 
 /// Which backups to list.

@@ -51,6 +51,8 @@ pub enum Fault {
     Fail(StoreError),
     /// It is done, but the caller gets this error.
     LoseAnswer(StoreError),
+    /// It is done, but of what a read brings one bit is another: for content that rots under its ETag.
+    Flip,
     /// It never ends and nothing is done: for tests that drop the caller in the middle.
     Hang,
 }
@@ -116,16 +118,41 @@ impl FaultStore {
         key: &str,
         act: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
+        meet(self.enter(verb, key), act).await
+    }
+
+    async fn read(
+        &self,
+        verb: Verb,
+        key: &str,
+        act: impl Future<Output = Result<Bytes, StoreError>> + Send,
+    ) -> Result<Bytes, StoreError> {
         match self.enter(verb, key) {
-            Fault::Pass => act.await,
-            Fault::Fail(error) => Err(error),
-            Fault::LoseAnswer(error) => {
-                act.await?;
-                Err(error)
-            }
-            Fault::Hang => std::future::pending().await,
+            Fault::Flip => act.await.map(flipped),
+            fault => meet(fault, act).await,
         }
     }
+}
+
+async fn meet<T>(fault: Fault, act: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    match fault {
+        Fault::Pass | Fault::Flip => act.await,
+        Fault::Fail(error) => Err(error),
+        Fault::LoseAnswer(error) => {
+            act.await?;
+            Err(error)
+        }
+        Fault::Hang => std::future::pending().await,
+    }
+}
+
+fn flipped(body: Bytes) -> Bytes {
+    let mut body = body.to_vec();
+    let middle = body.len() / 2;
+    if let Some(byte) = body.get_mut(middle) {
+        *byte ^= 1;
+    }
+    body.into()
 }
 
 fn count_up(count: &mut usize) -> usize {
@@ -156,11 +183,11 @@ impl Store for FaultStore {
     }
 
     async fn get_within(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
-        self.apply(Verb::Get, key, self.inner.get_within(key, most)).await
+        self.read(Verb::Get, key, self.inner.get_within(key, most)).await
     }
 
     async fn read_range(&self, key: &str, etag: Option<&str>, offset: u64, length: u64) -> Result<Bytes, StoreError> {
-        self.apply(Verb::GetRange, key, self.inner.read_range(key, etag, offset, length)).await
+        self.read(Verb::GetRange, key, self.inner.read_range(key, etag, offset, length)).await
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<String, StoreError> {

@@ -8,7 +8,7 @@ use milvus_backup_operator::engine::secret::KeyMapping;
 use milvus_backup_operator::engine::task::{
     BackupTask, Content, Credentials, Flush, Format, Indexes, Limits, Load, Mapping, MilvusTarget, OnCollectionError,
     OnConflict, Report, RestorePath, RestoreTask, Run, Selection, StoreTarget, TASK_VERSION, Task, VerifyBackup,
-    VerifyRestore, Work,
+    VerifyLevel, VerifyRestore, VerifyTask, Work,
 };
 use milvus_backup_operator::milvus::proto::common::KeyValuePair;
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
@@ -169,6 +169,12 @@ impl Site {
 
     pub async fn backup(&self) -> Report {
         self.run(Work::Backup(Box::new(self.backup_task())), 1).await
+    }
+
+    pub async fn verify(&self, level: VerifyLevel, sample_percent: u8) -> Report {
+        let task = self.restore_task();
+        let task = VerifyTask { artifact: task.artifact, location: task.source, level, sample_percent, seed: 1 };
+        self.run(Work::Verify(task), 1).await
     }
 
     pub async fn restore(&self) -> Report {

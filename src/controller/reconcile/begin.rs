@@ -242,7 +242,7 @@ pub(super) fn adopt(record: &mut Record, at: &Moment, number: u32, job: &Job) {
     let (store, name, digest) = match &task.work {
         Work::Backup(task) => (&task.destination, &task.artifact, None),
         Work::Restore(task) => (&task.source, &task.artifact, task.manifest_digest.clone()),
-        Work::Delete(_) | Work::Probe(_) => return,
+        Work::Verify(_) | Work::Delete(_) | Work::Probe(_) => return,
     };
     let path: Vec<&str> =
         [store.bucket.as_str(), store.prefix.as_str(), name].into_iter().filter(|part| !part.is_empty()).collect();

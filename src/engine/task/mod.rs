@@ -8,6 +8,7 @@ mod backup;
 mod places;
 mod report;
 mod restore;
+mod verify;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use backup::*;
 pub use places::*;
 pub use report::*;
 pub use restore::*;
+pub use verify::*;
 
 /// Version of the JSON in both directions.
 pub const TASK_VERSION: u32 = 1;
@@ -63,6 +65,8 @@ pub enum Work {
     Backup(Box<BackupTask>),
     /// Bring an artifact back into a Milvus.
     Restore(Box<RestoreTask>),
+    /// See whether an artifact is whole.
+    Verify(VerifyTask),
     /// Remove an artifact and everything of it.
     Delete(DeleteTask),
     /// See whether a location can be reached, listed and written.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Rename;
+use super::{Rename, Verification};
 use crate::exit::Class;
 
 /// Stages of a run, as shown in `Succeeded.reason`.
@@ -170,6 +170,9 @@ pub struct Report {
     pub paths: Option<Paths>,
     /// Restore: collections this run created.
     pub created_collections: u64,
+    /// Verification: what was looked at and found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// Probe: whether a conditional write is honoured.
     pub conditional_put: Option<bool>,
 }
