@@ -297,6 +297,9 @@ pub enum RestoreVerify {
     /// Count the rows of every collection.
     #[default]
     RowCounts,
+    /// Count them, and compare up to 100 rows of every collection field by field with the backup: for drills. Collections are
+    /// loaded for it and left as `load` says; what cannot be compared is a warning.
+    Sample,
 }
 
 /// What has become of the restore.

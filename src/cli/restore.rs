@@ -10,7 +10,7 @@ use super::create::{old_filter, watched};
 use super::output::{self, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
-use crate::engine::task::RestorePath;
+use crate::engine::task::{RestorePath, VerifyRestore};
 use crate::exit;
 use crate::local::filter::{Filter, Renames};
 use crate::local::operations::{self, RestoreRequest};
@@ -61,6 +61,10 @@ pub struct RestoreArgs {
     /// them here and inserts rows (Milvus 2.3).
     #[arg(long = "restore-path", value_enum, default_value_t)]
     restore_path: Way,
+    /// How the restored rows are proven: rows counts them, sample also compares up to 100 rows of every collection field by
+    /// field with the backup, none trusts the import.
+    #[arg(long, value_enum, default_value_t)]
+    verify: Proof,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -95,6 +99,25 @@ impl From<Way> for RestorePath {
             Way::Auto => RestorePath::Auto,
             Way::Import => RestorePath::Import,
             Way::Insert => RestorePath::Insert,
+        }
+    }
+}
+
+/// Values of `--verify`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Proof {
+    None,
+    #[default]
+    Rows,
+    Sample,
+}
+
+impl From<Proof> for VerifyRestore {
+    fn from(proof: Proof) -> VerifyRestore {
+        match proof {
+            Proof::None => VerifyRestore::None,
+            Proof::Rows => VerifyRestore::RowCounts,
+            Proof::Sample => VerifyRestore::Sample,
         }
     }
 }
@@ -151,6 +174,7 @@ impl RestoreArgs {
             drop_exist_index: self.drop_exist_index,
             skip_create_collection: self.skip_create_collection,
             restore_path: self.restore_path.into(),
+            verify: self.verify.into(),
             rbac: self.rbac,
             use_v2_restore: self.use_v2_restore,
             ..RestoreRequest::default()
@@ -224,6 +248,14 @@ mod tests {
         assert_eq!(read("-n b --restore-path insert").0.restore_path, RestorePath::Insert);
         assert_eq!(read("-n b --restore-path=import").0.restore_path, RestorePath::Import);
         assert!(parse("-n b --restore-path copy").is_err());
+    }
+
+    #[test]
+    fn rows_are_counted_unless_something_else_is_asked_for() {
+        assert_eq!(read("-n b").0.verify, VerifyRestore::RowCounts);
+        assert_eq!(read("-n b --verify sample").0.verify, VerifyRestore::Sample);
+        assert_eq!(read("-n b --verify none").0.verify, VerifyRestore::None);
+        assert!(parse("-n b --verify all").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::errors::OperationError;
 use super::wire::{self, CollectionFilter, DbCollections};
-use crate::engine::task::{Rename, RestorePath};
+use crate::engine::task::{Rename, RestorePath, VerifyRestore};
 use crate::local::filter::{EmptyMeans, Filter, Renames, is_word};
 use crate::local::request::{
     CreateRequest, Format, PlanCollection, PlanDatabase, RestorePlan, RestoreRequest, SkipParams, Strategy,
@@ -128,6 +128,7 @@ pub fn restore(request: &wire::RestoreRequest, id: &str) -> Result<RestoreReques
         skip_create_collection: request.skip_create_collection,
         // Not in the Go tool's body.
         restore_path: RestorePath::Auto,
+        verify: VerifyRestore::RowCounts,
         rbac: request.rbac,
         use_v2_restore: request.use_v2_restore,
         max_shard_num: request.max_shard_num,
@@ -349,6 +350,7 @@ mod tests {
             drop_exist_index: true,
             skip_create_collection: true,
             restore_path: RestorePath::Auto,
+            verify: VerifyRestore::RowCounts,
             rbac: true,
             use_v2_restore: true,
             max_shard_num: 3,

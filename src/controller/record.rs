@@ -350,7 +350,7 @@ impl Record {
         if OF_STORE.contains(&why) {
             self.unmet(at, store, why, message);
         }
-        if why == reason::ROW_COUNT_MISMATCH {
+        if [reason::ROW_COUNT_MISMATCH, reason::CONTENT_MISMATCH].contains(&why) {
             self.unmet(at, cond::VERIFIED, reason::CHECK_FAILED, message);
         }
     }

@@ -209,6 +209,7 @@ impl RunObject for MilvusRestore {
         match self.spec.verify {
             RestoreVerify::None => None,
             RestoreVerify::RowCounts => Some(reason::ROW_COUNTS_VERIFIED),
+            RestoreVerify::Sample => Some(reason::SAMPLE_VERIFIED),
         }
     }
 

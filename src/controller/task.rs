@@ -103,6 +103,7 @@ pub fn restore(run: Run, restore: &MilvusRestore, valid: &ValidRestore, last_att
         verify: match spec.verify {
             api::RestoreVerify::None => VerifyRestore::None,
             api::RestoreVerify::RowCounts => VerifyRestore::RowCounts,
+            api::RestoreVerify::Sample => VerifyRestore::Sample,
         },
         preflight_only: spec.preflight_only,
         cleanup_on_failure: spec.cleanup_on_failure,

@@ -38,6 +38,9 @@ pub enum EngineError {
     /// Rows in the target are not the rows of the backup.
     #[error("{0}")]
     RowCountMismatch(String),
+    /// A row in the target is not the row of the backup. Names no value.
+    #[error("{0}")]
+    ContentMismatch(String),
     /// Something took longer than it may.
     #[error("{act} took longer than {seconds} s")]
     Deadline {
@@ -93,7 +96,10 @@ impl EngineError {
             | EngineError::SourceConfigDrift(_)
             | EngineError::Rejected(_)
             | EngineError::ConflictFound(_) => Class::Configuration,
-            EngineError::Damaged(_) | EngineError::RowCountMismatch(_) | EngineError::Binlog { .. } => Class::Data,
+            EngineError::Damaged(_)
+            | EngineError::RowCountMismatch(_)
+            | EngineError::ContentMismatch(_)
+            | EngineError::Binlog { .. } => Class::Data,
             EngineError::Manifest(error) => error.class(),
             EngineError::Deadline { .. } | EngineError::Interrupted(_) => Class::Retry,
             EngineError::Cancelled => Class::Cancelled,
@@ -114,6 +120,7 @@ impl EngineError {
             EngineError::ConflictFound(_) => "ConflictFound",
             EngineError::Damaged(_) | EngineError::Binlog { .. } => "Damaged",
             EngineError::RowCountMismatch(_) => "RowCountMismatch",
+            EngineError::ContentMismatch(_) => "ContentMismatch",
             EngineError::Deadline { .. } => "DeadlineExceeded",
             EngineError::Interrupted(_) => "Interrupted",
             EngineError::Cancelled => "Cancelled",

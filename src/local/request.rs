@@ -6,8 +6,8 @@
 use super::filter::{Filter, Renames};
 use crate::engine::secret::KeyMapping;
 use crate::engine::select::Name;
-use crate::engine::task::{RestorePath, VerifyLevel};
 pub use crate::engine::task::SkipParams;
+use crate::engine::task::{RestorePath, VerifyLevel, VerifyRestore};
 
 /// How the moment of consistency is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -158,6 +158,8 @@ pub struct RestoreRequest {
     pub skip_create_collection: bool,
     /// How rows get into the target.
     pub restore_path: RestorePath,
+    /// How restored rows are proven.
+    pub verify: VerifyRestore,
     /// With users, roles and grants.
     pub rbac: bool,
     /// Many segments for each import; the engine does so anyway.

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import samples
-from program import CONFIGURATION, LOST_LOCK, OK, include
+from program import CONFIGURATION, DATA, LOST_LOCK, OK, include
 from proxy import Cut, Trigger
 from pymilvus import Collection, DataType, FieldSchema, db, utility
 from test_killed_restore import compare, ledger
@@ -119,6 +119,81 @@ def test_both_ways_bring_the_same_rows_into_the_same_partitions(program, sources
         places = [partitions(name + suffix) for suffix in ("", *WAYS.values())]
         assert places[0] == places[1] == places[2], name
     samples.drop("both", *[full.split(".")[1] + suffix for full in SOURCES for suffix in WAYS.values()])
+
+
+@pytest.mark.parametrize("load", ["Original", "None"])
+@pytest.mark.parametrize("path", WAYS)
+def test_a_sample_of_the_restored_rows_is_compared_field_by_field(program, sources, artifact, path, load):
+    """Every type, deletes, keys that are there twice; a collection that is not to be loaded is so for the question only."""
+    task = {"artifact": artifact, "mapping": {"suffix": "_sampled"}, "restorePath": path, "load": load, "verify": "Sample"}
+    try:
+        done = program.run_task("restore", **task).expect(OK)
+        # all of `bits` have a key that is not asked for, and `emptied` has no row
+        assert done.report["comparedRows"] == sum(min(image.count, 100) for full, image in sources.items() if full != "both.bits")
+        assert len(done.report["summary"]["warnings"]) == 1, done.report["summary"]["warnings"]
+        assert "rows of both.bits_sampled were counted and not compared" in done.report["summary"]["warnings"][0]
+        db.using_database("both")
+        states = {full: utility.load_state(full.split(".")[1] + "_sampled").name for full in SOURCES}
+        assert set(states.values()) == {"Loaded" if load == "Original" else "NotLoad"}, states
+    finally:
+        samples.drop("both", *[full.split(".")[1] + "_sampled" for full in SOURCES])
+
+
+def test_partitions_that_are_not_loaded_are_compared_too_and_stay_so(program, sources):
+    """Keys that the server has made come back as they were."""
+    spec = dataclasses.replace(samples.parts(60), database="both", name="partly", aliases=[])
+    samples.drop("both", "partly", "partly_again")
+    samples.fill([spec])
+
+    def states(name: str) -> dict[str, str]:
+        return {one.name: utility.load_state(name, [one.name]).name for one in Collection(name).partitions}
+
+    try:
+        db.using_database("both")
+        Collection("partly").release()
+        Collection("partly").partition("north").load()
+        program.run_task("backup", artifact="partly", selection=include("both.partly")).expect(OK)
+        done = program.run_task("restore", artifact="partly", mapping={"suffix": "_again"}, verify="Sample").expect(OK)
+        assert done.report["comparedRows"] == done.report["rowCounts"]["actual"] > 0
+        assert done.report["summary"]["warnings"] == []
+        db.using_database("both")
+        assert states("partly_again") == states("partly") and "Loaded" in states("partly").values()
+    finally:
+        samples.drop("both", "partly", "partly_again")
+
+
+@pytest.mark.parametrize("change", ["another text", "gone"])
+def test_a_row_that_is_not_as_in_the_backup_is_named(program, sources, artifact, proxy, change):
+    """Somebody changes the restored rows while those of the backup are read."""
+    spec = samples.lines()
+
+    def meddle(request) -> None:
+        texts = f"/{field}/"
+        if changed or request.kind != "get" or texts not in request.key or "/insert_log/" not in request.key:
+            return
+        db.using_database("both")
+        collection = Collection("lines_changed")
+        rows = [row for _, row in spec.numbered_rows()]
+        changed.append(len(rows))
+        collection.delete(f"id in {json.dumps([row['id'] for row in rows])}")
+        if change == "another text":
+            collection.insert([row | {"text": "a secret"} for row in rows])
+        else:
+            collection.insert([row | {"id": row["id"] + 10_000} for row in rows])
+        collection.flush()
+
+    db.using_database("both")
+    field = next(f["field_id"] for f in Collection("lines").describe()["fields"] if f["name"] == "text")
+    changed: list[int] = []
+    proxy.after = meddle
+    task = {"artifact": artifact, "selection": include("both.lines"), "mapping": {"suffix": "_changed"}, "restorePath": "Import"}
+    try:
+        done = program.run_task("restore", endpoint=proxy.url, verify="Sample", **task).expect(DATA)
+        assert changed and done.reason == "ContentMismatch", done.report
+        said = "has another value in field text than" if change == "another text" else "of the backup is not in both.lines_changed"
+        assert said in done.message and "a secret" not in done.message, done.message
+    finally:
+        samples.drop("both", "lines_changed")
 
 
 def test_inserted_rows_can_be_deleted_backed_up_and_restored_again(program, sources, artifact):

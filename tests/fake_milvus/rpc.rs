@@ -506,6 +506,7 @@ async fn loading(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
             let asked: wire::ReleaseCollectionRequest = read(body);
             if let Some(found) = world.find_mut(&asked.db_name, &asked.collection_name) {
                 found.loaded = false;
+                found.loaded_partitions.clear();
             }
             common::Status::default().encode_to_vec()
         }
@@ -529,6 +530,9 @@ async fn loading(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
                 let status = refusal(world, (101, "collection not loaded".into()));
                 return wire::QueryResults { status: Some(status), ..Default::default() }.encode_to_vec();
             }
+            if asked.output_fields != ["count(*)"] {
+                return rows_by_key(world, &asked).await.encode_to_vec();
+            }
             let rows = world.rows(&asked.db_name, &asked.collection_name).await.len() as i64;
             let scalars = schema::ScalarField {
                 data: Some(schema::scalar_field::Data::LongData(LongArray { data: vec![rows] })),
@@ -538,6 +542,48 @@ async fn loading(world: &mut World, name: &str, body: &Bytes) -> Vec<u8> {
             wire::QueryResults { fields_data: vec![column], ..Default::default() }.encode_to_vec()
         }
     }
+}
+
+/// Numbers, texts and documents of the rows with some keys: of several rows with one key the latest, as Milvus does.
+async fn rows_by_key(world: &mut World, asked: &wire::QueryRequest) -> wire::QueryResults {
+    use schema::field_data::Field;
+    use schema::scalar_field::Data;
+    let list = asked.expr.strip_prefix("id in [").and_then(|rest| rest.strip_suffix(']'));
+    let keys: Vec<i64> = list.unwrap().split(", ").map(|key| key.parse().unwrap()).collect();
+    let collection = world.find(&asked.db_name, &asked.collection_name).unwrap().clone();
+    let mut latest = std::collections::BTreeMap::new();
+    for ((_, key, at), fields) in world.rows(&asked.db_name, &asked.collection_name).await {
+        let newest = latest.entry(key).or_insert((at, fields.clone()));
+        if newest.0 < at {
+            *newest = (at, fields);
+        }
+    }
+    latest.retain(|key, _| keys.contains(key) && !world.lies.lost_rows);
+    let column = |name: &String| {
+        let (_, _, data_type) = collection.stored_fields().into_iter().find(|(_, known, _)| known == name).unwrap();
+        let changed = world.lies.changed_field == Some(name.as_str());
+        let bytes = || {
+            let value =
+                |fields: &std::collections::BTreeMap<String, Vec<u8>>| fields.get(name).cloned().unwrap_or_default();
+            let mut values: Vec<Vec<u8>> = latest.values().map(|(_, fields)| value(fields)).collect();
+            if let Some(last) = values.last_mut().filter(|_| changed) {
+                last.push(b'x');
+            }
+            values
+        };
+        let data = match data_type {
+            5 => Data::LongData(LongArray { data: latest.keys().copied().collect() }),
+            21 => {
+                let data = bytes().into_iter().map(|text| String::from_utf8(text).unwrap()).collect();
+                Data::StringData(schema::StringArray { data })
+            }
+            23 => Data::JsonData(schema::JsonArray { data: bytes() }),
+            other => panic!("field {name} of data type {other} cannot be asked for here"),
+        };
+        let field = Some(Field::Scalars(schema::ScalarField { data: Some(data) }));
+        schema::FieldData { field_name: name.clone(), r#type: data_type, field, ..Default::default() }
+    };
+    wire::QueryResults { fields_data: asked.output_fields.iter().map(column).collect(), ..Default::default() }
 }
 
 async fn snapshots(world: &mut World, name: &str, body: &Bytes) -> Option<Vec<u8>> {

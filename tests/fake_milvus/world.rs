@@ -138,6 +138,10 @@ pub struct Lies {
     pub busy_writer: Option<(&'static str, &'static str, std::ops::Range<i64>)>,
     /// ... and joined into one.
     pub joined: bool,
+    /// Rows that are asked for come back with another value of this field.
+    pub changed_field: Option<&'static str>,
+    /// Rows that are asked for are not there.
+    pub lost_rows: bool,
 }
 
 pub fn take(lie: &mut u32) -> bool {

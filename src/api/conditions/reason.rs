@@ -50,6 +50,8 @@ pub const TARGET_UID_MISMATCH: &str = "TargetUIDMismatch";
 pub const VERSION_TOO_OLD: &str = "VersionTooOld";
 /// `Succeeded` of a restore: rows are missing.
 pub const ROW_COUNT_MISMATCH: &str = "RowCountMismatch";
+/// `Succeeded` of a restore: a row that was compared is not the row of the backup.
+pub const CONTENT_MISMATCH: &str = "ContentMismatch";
 
 /// `Ready` of a backup: it can be restored.
 pub const RESTORABLE: &str = "Restorable";
@@ -111,6 +113,8 @@ pub const MANIFEST_VERIFIED: &str = "ManifestVerified";
 pub const CHECKSUM_VERIFIED: &str = "ChecksumVerified";
 /// `Verified` of a restore: rows were counted.
 pub const ROW_COUNTS_VERIFIED: &str = "RowCountsVerified";
+/// `Verified` of a restore: rows were counted, and some of every collection compared field by field.
+pub const SAMPLE_VERIFIED: &str = "SampleVerified";
 /// `Verified`: not proven.
 pub const NOT_VERIFIED: &str = "NotVerified";
 /// `Verified`: proven wrong.

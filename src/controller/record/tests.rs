@@ -279,3 +279,14 @@ fn the_largest_report_of_ten_thousand_collections_stays_below_32_kib() {
         assert!(size < 32 * 1024, "{kind:?}: {size} bytes");
     }
 }
+
+#[rstest]
+#[case(reason::ROW_COUNT_MISMATCH)]
+#[case(reason::CONTENT_MISMATCH)]
+fn rows_that_are_not_those_of_the_backup_are_told_by_verified_too(#[case] why: &str) {
+    let mut record = running(RESTORE);
+    record.fail(&moment(RESTORE, 9), why, "what differs", None);
+    let verified = record.run.conditions.iter().find(|one| one.type_ == cond::VERIFIED).unwrap();
+    assert_eq!((verified.status.as_str(), verified.reason.as_str()), ("False", reason::CHECK_FAILED));
+    assert_eq!(verified.message, "what differs");
+}

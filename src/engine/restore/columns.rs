@@ -19,7 +19,7 @@ use crate::milvus::proto::schema::{
 use crate::milvus::{DataType, ServerVersion};
 
 /// Name of the field that holds undeclared keys.
-const DYNAMIC: &str = "$meta";
+pub const DYNAMIC: &str = "$meta";
 /// Fields every segment has: row id and timestamp (milvus-backup.md 3.1).
 const SYSTEM_FIELDS: Range<i64> = 0..2;
 
@@ -36,6 +36,51 @@ pub struct Column {
     dynamic: bool,
     /// Whether it is the key of the collection.
     pub primary: bool,
+}
+
+impl Column {
+    /// Name of the field.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The columns of a collection whose values can be compared with those a server answers, and the names of the others.
+///
+/// # Errors
+/// A clause on why rows cannot be asked for by their key.
+pub fn comparable(info: &CollectionBackupInfo) -> Result<(Vec<Column>, Vec<String>), String> {
+    let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+    let typed = |number: i32, among: fn(DataType) -> bool| {
+        DataType::try_from(number).ok().filter(|data_type| among(*data_type))
+    };
+    for field in info.schema.fields.iter().filter(|field| !field.is_dynamic) {
+        let data_type = typed(field.data_type, is_known);
+        let element_type = match data_type {
+            Some(DataType::Array) => typed(field.element_type, is_element),
+            _ => Some(DataType::None),
+        };
+        match (data_type, element_type) {
+            (Some(data_type), Some(element_type)) if !field.nullable && !field.is_function_output => {
+                let (id, name, primary) = (field.field_id, field.name.clone(), field.is_primary_key);
+                columns.push(Column { id, name, data_type, element_type, dynamic: false, primary });
+            }
+            _ => left_out.push(field.name.clone()),
+        }
+    }
+    left_out.extend(info.schema.struct_array_fields.iter().map(|group| group.name.clone()));
+    if columns.iter().filter(|column| column.primary).count() != 1 {
+        return Err("it has no key that can be asked for".to_owned());
+    }
+    if info.schema.enable_dynamic_field {
+        let inside = info.schema.struct_array_fields.iter().flat_map(|group| &group.fields);
+        let fields = info.schema.fields.iter().filter(|field| !field.is_dynamic).chain(inside);
+        match dynamic(info, &fields.map(|field| field.field_id).collect()) {
+            Ok(column) => columns.push(column),
+            Err(_) => left_out.push(DYNAMIC.to_owned()),
+        }
+    }
+    Ok((columns, left_out))
 }
 
 /// The columns of a collection, or why its rows cannot be inserted.
@@ -88,7 +133,7 @@ pub fn columns(item: &Item<'_>, route: Route, version: &ServerVersion) -> Result
         return Err("has no single primary key".to_owned());
     }
     if info.schema.enable_dynamic_field {
-        columns.push(dynamic(info, &columns)?);
+        columns.push(dynamic(info, &columns.iter().map(|column| column.id).collect())?);
     }
     let segments = info.segments().filter(|segment| !segment.is_l0);
     for segment in segments.filter(|segment| segment.insert_logs().next().is_some()) {
@@ -98,8 +143,7 @@ pub fn columns(item: &Item<'_>, route: Route, version: &ServerVersion) -> Result
 }
 
 /// The hidden field: the one that has binlogs and is not in the schema.
-fn dynamic(info: &CollectionBackupInfo, columns: &[Column]) -> Result<Column, String> {
-    let declared: BTreeSet<i64> = columns.iter().map(|column| column.id).collect();
+fn dynamic(info: &CollectionBackupInfo, declared: &BTreeSet<i64>) -> Result<Column, String> {
     let logged: BTreeSet<i64> = info
         .segments()
         .flat_map(|segment| segment.insert_logs().map(|(field, _)| field))

@@ -151,6 +151,37 @@ pub async fn load(milvus: &Milvus, item: &Item<'_>, task: &RestoreTask) -> Resul
     Ok(partitions.is_empty())
 }
 
+/// Whether the whole collection could be loaded.
+pub fn can_be_loaded(item: &Item<'_>, indexes: Indexes) -> bool {
+    loading(item, Load::All, indexes) == Loading::Whole
+}
+
+/// Loads the whole collection, whatever the task wants, and waits until it is loaded.
+///
+/// # Errors
+/// The server's, or the deadline.
+pub async fn load_whole(milvus: &Milvus, item: &Item<'_>, task: &RestoreTask) -> Result<(), EngineError> {
+    let (database, collection) = (item.target.database.as_str(), item.target.collection.as_str());
+    if matches!(loading(item, task.load, task.indexes), Loading::Partitions(_)) {
+        // Loading the rest of a collection, a 2.3.5 answers that it is loaded long before its rows are there.
+        patient(|| milvus.release_collection(database, collection)).await?;
+    }
+    patient(|| milvus.load_collection(database, collection, 0)).await?;
+    until(&format!("loading {}", item.target), LOAD_DEADLINE, || async move {
+        Ok(patient(|| milvus.load_state(database, collection, &[])).await? == LoadState::Loaded)
+    })
+    .await
+}
+
+/// Leaves a collection that was loaded as a whole as the task wants it.
+///
+/// # Errors
+/// The server's, or the deadline.
+pub async fn unload(milvus: &Milvus, item: &Item<'_>, task: &RestoreTask) -> Result<(), EngineError> {
+    patient(|| milvus.release_collection(&item.target.database, &item.target.collection)).await?;
+    load(milvus, item, task).await.map(drop)
+}
+
 /// Counts the rows of a loaded collection until they are what is expected, or for a while.
 ///
 /// # Errors

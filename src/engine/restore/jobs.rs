@@ -167,8 +167,7 @@ impl Restore<'_> {
 
     /// Whether a job's count is proof. What 2.4 answers for deletes has not been seen.
     fn answers_count(&self, kind: BatchKind) -> bool {
-        self.task.verify == VerifyRestore::RowCounts
-            && (kind == BatchKind::Rows || self.milvus.version().since((2, 5, 0)))
+        self.task.verify != VerifyRestore::None && (kind == BatchKind::Rows || self.milvus.version().since((2, 5, 0)))
     }
 
     /// Jobs of an earlier attempt that this one would cut otherwise (the server was upgraded, or REST came or went): none of

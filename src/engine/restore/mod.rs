@@ -18,6 +18,7 @@ mod mapping;
 mod pace;
 mod plan;
 mod rows;
+mod sample;
 mod sealed;
 mod snapshot;
 mod staging;
@@ -97,6 +98,8 @@ struct Outcome {
     expected: u64,
     actual: u64,
     brought: Option<Brought>,
+    /// Rows compared with the backup field by field.
+    compared: u64,
     warnings: Vec<String>,
 }
 
@@ -433,11 +436,12 @@ impl Restore<'_> {
     async fn finish(&self, item: &Item<'_>, expected: &Expected, brought: Brought) -> Result<Outcome, EngineError> {
         self.ledger.step(&item.target, Step::Imported).await?;
         finish::indexes(self.milvus, item, self.task.indexes).await?;
-        let warnings = finish::aliases(self.milvus, item).await?;
+        let mut warnings = finish::aliases(self.milvus, item).await?;
         let whole = finish::load(self.milvus, item, self.task).await?;
         let wanted = &expected.live;
         if self.task.verify == VerifyRestore::None || self.task.content == Content::SchemaOnly {
-            return Ok(Outcome { expected: *wanted.end(), actual: brought.rows, brought: Some(brought), warnings });
+            let (expected, actual) = (*wanted.end(), brought.rows);
+            return Ok(Outcome { expected, actual, brought: Some(brought), compared: 0, warnings });
         }
         // What else is in a collection that was there before is not known: what its jobs told is the proof.
         let actual = match whole && item.action != Action::Append {
@@ -451,9 +455,15 @@ impl Restore<'_> {
                 rows::told(wanted)
             )));
         }
+        let mut compared = 0;
+        if self.task.verify == VerifyRestore::Sample {
+            let found = self.compare_sample(item, whole, wanted).await?;
+            compared = found.rows;
+            warnings.extend(found.warnings);
+        }
         // Within a range, what was counted is what is known.
         let expected = if wanted.start() == wanted.end() { *wanted.end() } else { actual };
-        Ok(Outcome { expected, actual, brought: Some(brought), warnings })
+        Ok(Outcome { expected, actual, brought: Some(brought), compared, warnings })
     }
 
     /// After a failure that no attempt will cure: takes away what this run left half-done. Finished collections stay, they
@@ -539,7 +549,8 @@ impl Restore<'_> {
                 warnings,
             },
             plan: Some(plan::summary(items)),
-            row_counts: (self.task.verify == VerifyRestore::RowCounts).then_some(counts),
+            row_counts: (self.task.verify != VerifyRestore::None).then_some(counts),
+            compared_rows: (self.task.verify == VerifyRestore::Sample).then(|| sum(|o| o.compared)),
             paths: (self.task.content == Content::Full).then_some(paths),
             created_collections: created,
             progress,

@@ -165,6 +165,9 @@ pub struct Report {
     pub plan: Option<PlanSummary>,
     /// Restore: the counts.
     pub row_counts: Option<RowCounts>,
+    /// Restore: rows that were compared with the backup field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared_rows: Option<u64>,
     /// Restore: how rows got in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<Paths>,

@@ -27,6 +27,8 @@ pub enum VerifyRestore {
     /// Count the rows of every collection.
     #[default]
     RowCounts,
+    /// Count them, and compare some rows of every collection field by field with the backup.
+    Sample,
 }
 
 /// Which collections are loaded at the end.

@@ -23,7 +23,7 @@ use crate::engine::error::EngineError;
 use crate::engine::task;
 use crate::engine::task::{
     BackupTask, Content, Flush, Indexes, Limits, Load, OnCollectionError, OnConflict, RestoreTask, Selection,
-    VerifyBackup, VerifyRestore,
+    VerifyBackup,
 };
 use crate::manifest::{BackupInfo, validate_artifact_name};
 
@@ -142,7 +142,7 @@ pub fn restore(
             (_, false) => Indexes::Rebuild,
         },
         load: if request.meta_only { Load::None } else { Load::Original },
-        verify: VerifyRestore::RowCounts,
+        verify: request.verify,
         restore_path: request.restore_path,
         rbac: request.rbac,
         keys: request.ezk_mapping.clone(),
