@@ -286,7 +286,7 @@ impl Record {
         };
         self.take_report(at, report);
         if report.reason != reason::PREFLIGHT_PASSED {
-            match at.proof {
+            match proven(at.proof, report) {
                 Some(proof) => self.met(at, cond::VERIFIED, proof, ""),
                 None => self.unmet(at, cond::VERIFIED, reason::NOT_VERIFIED, "no proof was asked for"),
             }
@@ -398,6 +398,16 @@ impl Record {
                 });
             }
         }
+    }
+}
+
+/// What has been proven of what was asked for: where no row could be compared, their number is all that is known.
+fn proven(wanted: Option<&'static str>, report: &Report) -> Option<&'static str> {
+    match wanted {
+        Some(reason::SAMPLE_VERIFIED) if report.compared_rows.unwrap_or_default() == 0 => {
+            Some(reason::ROW_COUNTS_VERIFIED)
+        }
+        wanted => wanted,
     }
 }
 

@@ -290,3 +290,15 @@ fn rows_that_are_not_those_of_the_backup_are_told_by_verified_too(#[case] why: &
     assert_eq!((verified.status.as_str(), verified.reason.as_str()), ("False", reason::CHECK_FAILED));
     assert_eq!(verified.message, "what differs");
 }
+
+#[rstest]
+#[case::compared(Some(7), "SampleVerified")]
+#[case::nothing_to_compare(Some(0), "RowCountsVerified")]
+#[case::not_told(None, "RowCountsVerified")]
+fn a_sample_counts_as_proof_only_where_rows_were_compared(#[case] compared: Option<u64>, #[case] why: &str) {
+    let mut record = running(RESTORE);
+    let at = Moment { proof: Some(reason::SAMPLE_VERIFIED), ..moment(RESTORE, 3) };
+    let said = Report { compared_rows: compared, ..report("Completed") };
+    record.close(&at, &ending(EndClass::Succeeded, Some(said)), Next::Succeeded, None);
+    assert_eq!(record.condition("Verified").unwrap().reason, why);
+}
