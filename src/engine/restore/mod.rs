@@ -13,10 +13,12 @@ mod fit;
 mod import;
 mod insert;
 mod jobs;
+mod judge;
 mod ledger;
 mod mapping;
 mod pace;
 mod plan;
+mod report;
 mod rows;
 mod sample;
 mod sealed;
@@ -24,11 +26,10 @@ mod snapshot;
 mod staging;
 mod ways;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -38,19 +39,15 @@ use self::pace::Pace;
 use self::plan::{Action, Item, Route};
 use self::rows::Expected;
 use super::artifact::{Artifact, Contents};
-use super::error::{EngineError, bounded, named};
+use super::error::EngineError;
 use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
 use super::proof::{self, Compared};
-use super::select::{Name, select};
-use super::task::{
-    CollectionPaths, Content, OnConflict, Paths, Report, RestoreTask, RowCounts, Run, Stage, Summary, TASK_VERSION,
-    VerifyRestore,
-};
+use super::select::Name;
+use super::task::{Content, Report, RestoreTask, Run, Stage, VerifyRestore};
 use super::{access, connect, copy, preflight};
 use crate::exit::Class;
-use crate::manifest::CollectionBackupInfo;
 use crate::milvus::{Gate, Milvus};
 
 /// Collections restored at once: enough to keep a server busy with imports while others are created, indexed or loaded ...
@@ -59,10 +56,6 @@ const COLLECTIONS: usize = 8;
 const LATER_COLLECTIONS: usize = 16;
 /// Segments read at once to know their rows, over all collections. Each holds its keys and timestamps in memory.
 const READERS: usize = 4;
-/// Collections of the target that are asked for flushed rows, to prove the settings of its bucket by them.
-const LOOKED_AT: usize = 50;
-/// Collections whose paths are in the report.
-const PATHS_SHOWN: usize = 20;
 /// A server that is there answers sooner; one that took longer was just starting.
 const CONNECTS: Duration = Duration::from_secs(2);
 
@@ -111,7 +104,7 @@ pub async fn run(task: &RestoreTask, run: &Run, counters: &Counters) -> Result<R
     counters.enter(Stage::Preflight);
     let artifact = Artifact::at(connect::store(&task.source).await?, &task.source.prefix, &task.artifact)?;
     let contents = artifact.read().await?;
-    pinned(task, &contents)?;
+    judge::pinned(task, &contents)?;
     if let Some(live) = preflight::live_config(task.target.live_config.as_deref()).await {
         preflight::config_drift(&live, &task.target.store)?;
     }
@@ -176,145 +169,7 @@ async fn route(milvus: &Milvus) -> Route {
     if milvus.has_import_jobs().await { Route::Jobs } else { Route::Segments }
 }
 
-/// The artifact must be the one that was pinned.
-fn pinned(task: &RestoreTask, contents: &Contents) -> Result<(), EngineError> {
-    let found = contents.manifest.as_ref().map(|(_, digest)| digest.as_str()).unwrap_or_default();
-    match &task.manifest_digest {
-        Some(pinned) if pinned != found => Err(EngineError::Damaged(format!(
-            "backup {} is not the one this restore was pinned to: its manifest has digest {found}, expected {pinned}",
-            task.artifact
-        ))),
-        _ => Ok(()),
-    }
-}
-
 impl Restore<'_> {
-    /// Selection, mapping, conflicts: all names are known before anything is touched. From here on a collection is what it
-    /// becomes: one of the backup is there as often as it has names, each with its own entry in the ledger, bytes and rows.
-    async fn plan<'c>(&self, contents: &'c Contents, strays: &BTreeSet<i64>) -> Result<Vec<Item<'c>>, EngineError> {
-        let rejected = EngineError::Rejected;
-        let info = &contents.info;
-        let in_backup: Vec<Name> =
-            info.collection_backups.iter().map(|c| Name::new(&c.db_name, &c.collection_name)).collect();
-        let selected = select(&self.task.selection, &in_backup).map_err(rejected)?;
-        let pairs = mapping::map(&self.task.mapping, &selected).map_err(rejected)?;
-        adjust::check(&self.task.mapping, &pairs).map_err(rejected)?;
-        sealed::check(self.task, info).map_err(rejected)?;
-        let entries = self.ledger.read().await.entries;
-        let (kept, begun): (Vec<&ledger::Entry>, Vec<&ledger::Entry>) = entries.iter().partition(|entry| entry.kept);
-        let begun: BTreeSet<Name> = begun.into_iter().map(ledger::Entry::name).collect();
-        let by_name = |source: &Name| {
-            let of = |one: &&CollectionBackupInfo| Name::new(&one.db_name, &one.collection_name) == *source;
-            info.collection_backups.iter().find(of)
-        };
-        let mut existing = BTreeSet::new();
-        let databases = patient(|| self.milvus.list_databases()).await?;
-        for (source, target) in pairs.iter().filter(|(_, target)| databases.contains(&target.database)) {
-            let (database, collection) = (&target.database, &target.collection);
-            let Some(found) = patient(|| self.milvus.describe_collection(database, collection)).await? else {
-                continue;
-            };
-            if let Some(real) = create::aliased(&found, target)
-                && self.task.on_conflict == OnConflict::Replace
-            {
-                return Err(EngineError::ConflictFound(format!(
-                    "{target} is an alias of collection {real}, which is not replaced, nothing was touched: drop the alias \
-                     or rename the target with spec.mapping"
-                )));
-            }
-            if self.task.on_conflict == OnConflict::Append
-                && !begun.contains(target)
-                && let Some(info) = by_name(source)
-            {
-                append::judge(self.milvus, (source, target), info, &found, self.task).await?;
-            }
-            existing.insert(target.clone());
-        }
-        if let Some(gone) = kept.iter().map(|entry| entry.name()).find(|name| !existing.contains(name)) {
-            return Err(EngineError::Rejected(format!("{gone} was dropped while rows were restored into it")));
-        }
-        let how = (self.task.on_conflict, self.task.create_missing);
-        let actions = plan::actions(&pairs, &existing, &begun, how)?;
-        let mut items = Vec::new();
-        for ((source, target), action) in pairs.into_iter().zip(actions) {
-            let Some(info) = by_name(&source) else { continue };
-            let places = (self.artifact.store().place(), self.origin.store.place());
-            if action != Action::Skip
-                && info.snapshot_backup.is_some()
-                && let Some(why) = snapshot::refusal((info, &target), self.task, places)
-            {
-                return Err(EngineError::Rejected(format!("collection {source} {why}; nothing was touched")));
-            }
-            let key = match action {
-                Action::Skip => None,
-                _ if info.snapshot_backup.is_some() => None,
-                _ => sealed::key_of(&contents.info, &source, self.task, self.milvus.version())?,
-            };
-            if action != Action::Skip
-                && let Some(why) = fit::refusal(info, self.milvus.version())
-            {
-                return Err(preflight::unsupported(format!("collection {source} {why}; nothing was touched")));
-            }
-            let batches = match self.task.content {
-                Content::Full => plan::batches(info, &self.artifact.keys, (self.route, self.milvus.version()), strays),
-                Content::SchemaOnly => Vec::new(),
-            };
-            let info = adjust::adjusted(info, &target, &self.task.mapping);
-            let item = Item { source, target, action, info, batches, key };
-            if action != Action::Skip && self.task.content == Content::Full {
-                self.may_insert(&item)?;
-            }
-            items.push(item);
-        }
-        let sum = |count: fn(&plan::Batch) -> u64| {
-            items.iter().filter(|item| item.action != Action::Skip).flat_map(|item| &item.batches).map(count).sum()
-        };
-        self.counters.plan(items.len() as u64, sum(|batch| batch.objects), sum(|batch| batch.bytes));
-        Ok(items)
-    }
-
-    /// Whether Milvus' bucket is the one the settings name, as far as collections that are there already can show it.
-    async fn storage_path(&self) -> Result<(), EngineError> {
-        // Where 3.0 keeps its data has not been seen.
-        if preflight::by_snapshots(self.milvus.version()) {
-            return Ok(());
-        }
-        let mut there = Vec::new();
-        for database in patient(|| self.milvus.list_databases()).await? {
-            match patient(|| self.milvus.list_collections(&database)).await {
-                Ok(found) => {
-                    there.extend(found.into_iter().map(|found| (Name::new(&database, found.name), found.id)));
-                }
-                // A login may restore into its own database and not see the others.
-                Err(error) if error.class() == Class::Configuration => {}
-                Err(error) => return Err(error),
-            }
-            if there.len() >= LOOKED_AT {
-                break;
-            }
-        }
-        there.truncate(LOOKED_AT);
-        match preflight::storage_path(self.milvus, self.origin.store.as_ref(), &self.task.target, &there).await {
-            Err(EngineError::Milvus(error)) if error.class() == Class::Configuration => Ok(()),
-            outcome => outcome,
-        }
-    }
-
-    async fn prove(
-        &self,
-        contents: &Contents,
-        logs: &Inventory<'_>,
-        items: &[Item<'_>],
-        compared: Compared,
-    ) -> Result<(), EngineError> {
-        if self.task.content == Content::SchemaOnly {
-            return Ok(());
-        }
-        let wanted = items.iter().filter(|item| item.action != Action::Skip);
-        let collections: HashSet<i64> = wanted.map(|item| item.info.collection_id).collect();
-        compared.prove(self.artifact, contents, logs, &collections).await
-    }
-
     async fn carry_out(
         &self,
         contents: &Contents,
@@ -491,84 +346,5 @@ impl Restore<'_> {
                 tracing::warn!(database, "the database this restore made remains: {error}");
             }
         }
-    }
-
-    fn preflight_report(&self, items: &[Item<'_>]) -> Report {
-        let plan = plan::summary(items);
-        Report {
-            version: TASK_VERSION,
-            ok: true,
-            reason: "PreflightPassed".into(),
-            message: format!(
-                "{} collections would be created, {} replaced, {} appended to, {} skipped; nothing was touched",
-                plan.create, plan.replace, plan.append, plan.skip
-            ),
-            milvus_version: Some(self.milvus.version().text.clone()),
-            plan: Some(plan),
-            progress: self.counters.read(Timestamp::now()),
-            ..Report::default()
-        }
-    }
-
-    async fn report(&self, items: &[Item<'_>], done: Vec<(&Item<'_>, Outcome)>) -> Report {
-        let sum = |value: fn(&Outcome) -> u64| done.iter().map(|(_, outcome)| value(outcome)).sum();
-        let counts = RowCounts { expected: sum(|o| o.expected), actual: sum(|o| o.actual), mismatched: Vec::new() };
-        let entries = self.ledger.read().await.entries;
-        let restored = entries.len() as u64;
-        let created = entries.iter().filter(|entry| !entry.kept).count() as u64;
-        let mut warnings: Vec<String> = self.warnings.lock().map(|all| all.clone()).unwrap_or_default();
-        warnings.extend(done.iter().flat_map(|(_, outcome)| &outcome.warnings).map(|text| bounded(text, 300)));
-        let skipped: Vec<String> =
-            items.iter().filter(|item| item.action == Action::Skip).map(|item| item.target.to_string()).collect();
-        if !skipped.is_empty() {
-            warnings.push(format!("left as they were, because they exist: {}", named(&skipped, 10)));
-        }
-        let paths = paths(&done);
-        let progress = self.counters.read(Timestamp::now());
-        let databases: BTreeSet<&str> = items.iter().map(|item| item.target.database.as_str()).collect();
-        Report {
-            version: TASK_VERSION,
-            ok: true,
-            reason: "Completed".into(),
-            message: match paths.inserted {
-                0 => format!("restored {restored} collections, {} rows", counts.actual),
-                inserted => format!(
-                    "restored {restored} collections, {} rows; {inserted} of {} partitions by insert",
-                    counts.actual,
-                    inserted + paths.imported
-                ),
-            },
-            milvus_version: Some(self.milvus.version().text.clone()),
-            summary: Summary {
-                size_bytes: progress.bytes_total,
-                copied_bytes: progress.bytes_done,
-                objects: progress.objects_total,
-                collections: restored,
-                databases: databases.len() as u64,
-                rows: counts.actual,
-                warnings,
-            },
-            plan: Some(plan::summary(items)),
-            row_counts: (self.task.verify != VerifyRestore::None).then_some(counts),
-            compared_rows: (self.task.verify == VerifyRestore::Sample).then(|| sum(|o| o.compared)),
-            paths: (self.task.content == Content::Full).then_some(paths),
-            created_collections: created,
-            progress,
-            ..Report::default()
-        }
-    }
-}
-
-/// How the rows of finished collections got in.
-fn paths(done: &[(&Item<'_>, Outcome)]) -> Paths {
-    let each = done.iter().filter_map(|(item, outcome)| {
-        let Brought { imported, inserted, .. } = outcome.brought?;
-        Some(CollectionPaths { name: item.target.to_string(), imported, inserted })
-    });
-    let all: Vec<CollectionPaths> = each.collect();
-    Paths {
-        imported: all.iter().map(|one| one.imported).sum(),
-        inserted: all.iter().map(|one| one.inserted).sum(),
-        collections: all.into_iter().take(PATHS_SHOWN).collect(),
     }
 }
