@@ -4,9 +4,11 @@
 
 mod compat_world;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use compat_world::{Played, Reply, Server, converse, golden_info};
+use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Empty};
 use milvus_backup_operator::compat::openapi;
 use milvus_backup_operator::compat::routes::{BASE, Route};
@@ -394,7 +396,7 @@ async fn the_pages_come_whole_from_the_server_and_from_nowhere_else() {
     assert_eq!((page.status, page.kind()), (200, "text/html; charset=utf-8"));
     assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
     let text = page.text();
-    let mut linked = 0;
+    let (mut linked, mut packed, mut whole) = (0, 0, 0);
     for link in
         text.split(['"']).filter(|word| word.ends_with(".js") || word.ends_with(".css") || word.ends_with(".png"))
     {
@@ -402,9 +404,17 @@ async fn the_pages_come_whole_from_the_server_and_from_nowhere_else() {
         let file = server.get(&format!("/api/v1/docs/{link}")).await;
         assert_eq!(file.status, 200, "{link}");
         assert!(!file.body.is_empty(), "{link}");
+        if let Some(coding) = file.headers.get("content-encoding") {
+            assert_eq!(coding, "gzip", "{link}");
+            let mut plain = Vec::new();
+            GzDecoder::new(&file.body[..]).read_to_end(&mut plain).unwrap();
+            packed += file.body.len();
+            whole += plain.len();
+        }
         linked += 1;
     }
     assert_eq!(linked, 4);
+    assert!(whole > 1_000_000 && packed < whole / 3, "{packed} of {whole} bytes");
     for (folder, page) in [("/api/v1/docs/", "index.html"), ("/api/v1/docs", "docs/index.html")] {
         let reply = server.get(folder).await;
         assert_eq!((reply.status, reply.headers["location"].to_str().unwrap()), (308, page));

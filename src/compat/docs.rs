@@ -1,12 +1,11 @@
 //! The pages under `/api/v1/docs/`: Swagger UI from the binary, nothing from elsewhere.
 //!
 //! Links are relative, so that the pages work behind any path of a proxy. The files are those of Swagger UI 5 (Apache-2.0),
-//! carried by the crate `swagger-ui-redist`.
+//! carried by the crate `swagger-ui-redist`; the build compresses them, and so they are sent.
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
-use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile as File};
 
 use super::errors::Refusal;
 use super::openapi;
@@ -50,18 +49,33 @@ pub async fn index(uri: Uri) -> Redirect {
     Redirect::permanent(if uri.path().ends_with('/') { "index.html" } else { "docs/index.html" })
 }
 
+/// Compressed by the build.
+macro_rules! packed {
+    ($name:literal) => {
+        Body::Packed(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")))
+    };
+}
+
+/// What is sent.
+enum Body {
+    Plain(Bytes),
+    /// By gzip, whatever the client says it takes: there is no browser that does not.
+    Packed(&'static [u8]),
+}
+
 /// A file of the pages.
 pub async fn file(axum::extract::Path(name): axum::extract::Path<String>) -> Response {
-    let found: Option<(&str, Bytes)> = match name.as_str() {
-        "index.html" => Some(("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()))),
-        "start.js" => Some(("text/javascript; charset=utf-8", Bytes::from_static(START.as_bytes()))),
-        DOCUMENT => Some(("application/json; charset=utf-8", Bytes::from(openapi::document().to_string()))),
-        "swagger-ui.css" => carried(File::Css).map(|bytes| ("text/css; charset=utf-8", bytes)),
-        "swagger-ui-bundle.js" => carried(File::Js).map(|bytes| ("text/javascript; charset=utf-8", bytes)),
-        "favicon-32x32.png" => carried(File::Favicon32).map(|bytes| ("image/png", bytes)),
+    let plain = |text: &'static str| Body::Plain(Bytes::from_static(text.as_bytes()));
+    let found = match name.as_str() {
+        "index.html" => Some(("text/html; charset=utf-8", plain(PAGE))),
+        "start.js" => Some(("text/javascript; charset=utf-8", plain(START))),
+        DOCUMENT => Some(("application/json; charset=utf-8", Body::Plain(openapi::document().to_string().into()))),
+        "swagger-ui.css" => Some(("text/css; charset=utf-8", packed!("swagger-ui.css"))),
+        "swagger-ui-bundle.js" => Some(("text/javascript; charset=utf-8", packed!("swagger-ui-bundle.js"))),
+        "favicon-32x32.png" => Some(("image/png", packed!("favicon-32x32.png"))),
         _ => None,
     };
-    let Some((kind, bytes)) = found else {
+    let Some((kind, body)) = found else {
         return Refusal::no_route("GET", &format!("{FOLDER}/{name}")).into_response();
     };
     let headers = [
@@ -70,9 +84,11 @@ pub async fn file(axum::extract::Path(name): axum::extract::Path<String>) -> Res
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    (StatusCode::OK, headers, bytes).into_response()
-}
-
-fn carried(wanted: File) -> Option<Bytes> {
-    SwaggerUi::static_files().iter().find(|(file, _)| *file == wanted).map(|(_, bytes)| Bytes::from_static(bytes))
+    match body {
+        Body::Plain(bytes) => (StatusCode::OK, headers, bytes).into_response(),
+        Body::Packed(bytes) => {
+            let packed = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+            (StatusCode::OK, headers, packed, bytes).into_response()
+        }
+    }
 }
