@@ -13,8 +13,9 @@ use super::progress::Counters;
 use super::task::Limits;
 use crate::storage::{Admission, ObjectMeta, OpenUploads, Pace, Store, StoreError, TransferOptions, Window, transfer};
 
-/// Objects in flight at the beginning. Small server-side copies wait mostly for the store.
-const START: usize = 32;
+/// Objects in flight at the beginning. More of them copy small objects no faster on a store of two cores, and large ones
+/// slower; where the store keeps up there are soon as many as it takes.
+const START: usize = 16;
 /// Objects in flight at most where the task sets no bound.
 const MOST: usize = 128;
 /// So many cuts in a row without one object that arrived mean that the store is away. Before each, a request was repeated
