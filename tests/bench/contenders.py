@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from program import Program, Run
-from servers import HOST, S3
+from servers import S3
+from shell import Place, configuration, plain
 
 SUFFIX = "_again"  # of restored collections
 LIMIT = 1800  # seconds for one run; the Go tool needs 323 for a restore of 160 small segments
@@ -107,7 +108,7 @@ class Ours(Program):
 
 
 class Peer:
-    """The Go tool, by its command line and a configuration of schema 1, which 0.5 and 0.6 both read."""
+    """The Go tool, by its command line and `configs/backup.yaml`."""
 
     name = "go"
     prefix = "backup/of-peer"
@@ -116,35 +117,10 @@ class Peer:
         """With `to`, its backups are in a bucket of another server, which it streams to."""
         self.binary, self.ours, self.management = binary, ours, management
         self.directory = ours.directory / ("peer-elsewhere" if to else "peer")
-        self.directory.mkdir(parents=True)
-        host, _, port = ours.s3.endpoint.removeprefix("http://").partition(":")
-        other, to_bucket = to or ours.s3, bucket or ours.bucket
-        to_host, _, to_port = other.endpoint.removeprefix("http://").partition(":")
-        (self.directory / "backup.yaml").write_text(
-            f"""
-log: {{level: info, console: false, file: {{filename: {self.directory}/backup.log}}}}
-milvus: {{address: {HOST}, port: {ours.port}}}
-minio:
-  storageType: minio
-  address: {host}
-  port: {port}
-  accessKeyID: {ours.s3.key}
-  secretAccessKey: {ours.s3.secret}
-  useSSL: false
-  bucketName: {ours.bucket}
-  rootPath: {ours.root}
-  backupStorageType: minio
-  backupAddress: {to_host}
-  backupPort: {to_port}
-  backupAccessKeyID: {other.key}
-  backupSecretAccessKey: {other.secret}
-  backupUseSSL: false
-  backupBucketName: {to_bucket}
-  backupRootPath: {self.prefix}
-  crossStorage: {str(bool(to)).lower()}
-backup: {{gcPause: {{enable: true, address: "{management}"}}}}
-"""
-        )
+        (self.directory / "configs").mkdir(parents=True)
+        data, backups = Place(ours.s3, ours.bucket, ours.root), Place(to or ours.s3, bucket or ours.bucket, self.prefix)
+        settings = configuration(data, backups, ours.port, management, streams=bool(to))
+        (self.directory / "configs" / "backup.yaml").write_text(settings)
 
     def into(self, to: S3, bucket: str) -> "Peer":
         """The same program, whose backups are elsewhere."""
@@ -158,9 +134,9 @@ backup: {{gcPause: {{enable: true, address: "{management}"}}}}
 
     def run(self, *arguments: str) -> Took:
         with open(self.directory / "output", "w+b") as output:
-            command = [self.binary, "--config", self.directory / "backup.yaml", *arguments]
+            command = [self.binary, *arguments]
             started = time.monotonic()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.directory)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.directory, env=plain())
             seconds, mib = ended(process, started)
             output.seek(0)
             said = output.read().decode(errors="replace")[-4000:]

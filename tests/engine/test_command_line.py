@@ -1,7 +1,6 @@
 """The commands of a shell, with a configuration file of either schema, against the same servers as the engine's tests."""
 
 import json
-import os
 import subprocess
 
 import pytest
@@ -9,35 +8,27 @@ import samples
 from clouds import Azure, Google
 from program import CONFIGURATION, OK, PREFIX
 from servers import HOST
+from shell import Shell
 
 ROOT = f"{PREFIX}-of-commands"
 WHOLE = ["faults.lines", "faults.words"]
 
 
-class Shell:
-    """Runs the program in a folder of its own, as a person does."""
+class OurShell(Shell):
+    """Our program, with a file of either schema."""
 
     def __init__(self, program, folder):
-        self.program, self.folder = program, folder
-        folder.mkdir(parents=True)
         host, port = program.s3.endpoint.removeprefix("http://").split(":")
         store = {"host": host, "port": port, "key": program.s3.key, "secret": program.s3.secret, "bucket": program.bucket}
         where = {"milvus": HOST, "grpc": program.port, "root": program.root, "backups": ROOT, **store}
-        (folder / "configs").mkdir()
-        (folder / "configs" / "backup.yaml").write_text(SCHEMA_1 % where)
+        super().__init__(program.binary, folder, SCHEMA_1 % where)
         (folder / "new.yaml").write_text(SCHEMA_2 % where)
+        self.program = program
 
-    def run(self, *arguments: str, code: int = OK) -> str:
-        """What it said on standard output; fails, with everything it said, unless it ended with this code."""
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("MILVUS_", "MINIO_", "BACKUP_"))}
-        done = subprocess.run(
-            [self.program.binary, *arguments], cwd=self.folder, env=plain, capture_output=True, text=True, timeout=300
-        )
-        said = f"{arguments}: {done.returncode} in place of {code}\n{done.stdout}\n{done.stderr[-8000:]}"
-        assert done.returncode == code, said
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess:
+        done = super().attempt(*arguments)
         assert self.program.s3.secret not in done.stdout + done.stderr, "the secret key is shown"
-        self.errors = done.stderr
-        return done.stdout
+        return done
 
     def ended(self, *arguments: str, code: int = OK) -> dict:
         return json.loads(self.run(*arguments, "--output", "json", code=code))
@@ -74,7 +65,7 @@ backup:
 @pytest.fixture(scope="module")
 def shell(program, scratch):
     program.s3.delete_prefix(program.bucket, f"{ROOT}/")
-    yield Shell(program, scratch / "commands")
+    yield OurShell(program, scratch / "commands")
     program.s3.delete_prefix(program.bucket, f"{ROOT}/")
 
 

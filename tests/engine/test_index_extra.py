@@ -10,7 +10,7 @@ from dataset import Spec
 from program import CONFIGURATION, OK, PREFIX, RETRYABLE, include
 from pymilvus import Collection, DataType, FieldSchema
 from servers import Milvus
-from test_command_line import Shell
+from test_command_line import OurShell
 from test_format import COLLECTION, FIELD, INDEX, SCHEMA
 
 ETCD = {"endpoints": [Milvus.etcd], "rootPath": "by-dev"}
@@ -126,7 +126,7 @@ def test_it_comes_back_with_equal_rows_fields_and_indexes(program, artifact, sto
 
 
 def test_the_command_asks_for_it_by_its_flag(program, scratch, s3, bucket, stored, collection):
-    shell = Shell(program, scratch / "index-extra")
+    shell = OurShell(program, scratch / "index-extra")
     there = f"{PREFIX}-of-commands/by_flag"
     set_ = ["--set", f"milvus.etcd.endpoints={Milvus.etcd}"]
     shell.run("create", "-n", "by_flag", "--filter", "extras.*", "--backup_index_extra", *set_)
