@@ -17,6 +17,7 @@ from harness.api import KINDS, Api
 NAMESPACE = os.environ.get("MILVUS_TEST_NAMESPACE", "search")
 OPERATOR_NAMESPACE = "milvus-backup-system"
 OPERATOR = "app.kubernetes.io/name=milvus-backup-operator"
+COMPAT_API = f"{OPERATOR}-compat-api"
 POLL = 0.2
 
 
@@ -194,6 +195,7 @@ class Kube:
             "objects.yaml": ["-n", self.namespace, "get", "mbk,mrs,jobs,pods", "-o", "yaml"],
             "events.txt": ["-n", self.namespace, "get", "events", "--sort-by=.lastTimestamp"],
             "operator.log": ["-n", OPERATOR_NAMESPACE, "logs", "-l", OPERATOR, "--tail=-1", "--prefix"],
+            "compat-api.log": ["-n", OPERATOR_NAMESPACE, "logs", "-l", COMPAT_API, "--tail=-1"],
         }
         for pod in self.list("pods"):
             name = pod["metadata"]["name"]
