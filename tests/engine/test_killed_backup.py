@@ -4,8 +4,8 @@ import signal
 import threading
 import time
 
-import pytest
 import samples
+from kills import Moment, killed
 from program import PREFIX as HOME
 from program import CANCELLED, CONFIGURATION, LOST_LOCK, OK, include
 from proxy import Cut, Trigger
@@ -48,34 +48,22 @@ def test_a_backup_killed_at_every_step_copies_each_object_once(program, s3, buck
         return r.kind == "copy"
 
     total = objects(s3, bucket)
-    steps = [
-        ("after", put("operator/lock.json"), 1),
-        ("before", copied, 3),
-        ("after", copied, 3),
-        ("after", copied, total // 3),
-        ("before", put("meta/segment_meta.json"), 1),
-        ("after", put("meta/full_meta.json"), 1),
-        ("before", put("operator/objects.jsonl.zst"), 1),
-        ("before", put("operator/manifest.json"), 1),
-        ("after", put("operator/manifest.json"), 1),
+    moments = [
+        Moment("after", put("operator/lock.json"), "the lock"),
+        Moment("before", copied, "the third copy", 3),
+        Moment("after", copied, "the third copy", 3),
+        Moment("after", copied, "a third of the copies", total // 3),
+        Moment("before", put("meta/segment_meta.json"), "metadata of segments"),
+        Moment("after", put("meta/full_meta.json"), "full metadata"),
+        Moment("before", put("operator/objects.jsonl.zst"), "the list of objects"),
+        Moment("before", put("operator/manifest.json"), "the manifest"),
+        Moment("after", put("operator/manifest.json"), "the manifest"),
     ]
     task = {**TASK, "artifact": "killed", "uid": "killed-backup", "endpoint": proxy.url}
-    for attempt, (when, which, nth) in enumerate(steps, start=1):
-        trigger = Trigger(which, lambda r: stop(), nth)
-
-        def stop():
-            run.kill()
-            if when == "before":
-                raise Cut
-
-        proxy.before, proxy.after = (trigger, lambda r: None) if when == "before" else (lambda r: None, trigger)
-        run = program.start("backup", attempt=attempt, **task)
-        outcome = run.wait()
-        assert trigger.fired.is_set(), f"step {attempt} was never reached"
-        assert outcome.code == -signal.SIGKILL, f"step {attempt}: ended with {outcome.code}: {outcome.message}\n{outcome.log}"
+    last = max(killed(program, proxy, "backup", task, moments))
     copies = [r.key for r in proxy.seen if r.kind == "copy"]
     proxy.before = proxy.after = lambda r: None
-    done = program.run_task("backup", attempt=len(steps) + 1, **task).expect(OK, "earlier attempt")
+    done = program.run_task("backup", attempt=last + 1, **task).expect(OK, "earlier attempt")
     whole(s3, bucket, "killed")
     sizes = recorded(s3, bucket, "killed")
     again = sum(sizes[key] for key in set(sizes) for _ in range(copies.count(key) - 1))

@@ -1,15 +1,13 @@
 """A restore that is killed, stopped or overtaken continues: every row is there once, and nothing is imported twice."""
 
-import json
 import signal
 import threading
 
 import pytest
 import samples
+from kills import Moment, import_tasks, killed, ledger
 from program import CANCELLED, LOST_LOCK, OK, PREFIX, include
-from proxy import Cut, Trigger
-from pymilvus import connections, db
-from pymilvus.grpc_gen import milvus_pb2
+from proxy import Trigger
 
 
 @pytest.fixture
@@ -22,28 +20,6 @@ def restored():
 def compare(lines, suffix: str, *names: str) -> None:
     for full, have in samples.images(*(f"faults.{name}{suffix}" for name in names)).items():
         assert samples.differences(lines[full.removesuffix(suffix)], have, "aliases") == []
-
-
-def ledger(uid: str, state: str):
-    """Picks the write of the ledger in which any collection, or import, has come to `state`."""
-
-    def which(request) -> bool:
-        if request.kind != "put" or not request.key.endswith(f"restores/{uid}/ledger.json"):
-            return False
-        record = json.loads(request.body)
-        steps = {entry["step"] for entry in record["entries"]}
-        jobs = [job["job"] for entry in record["entries"] for job in entry["imports"]]
-        return state in steps or any(state in (job if isinstance(job, dict) else [job]) for job in jobs)
-
-    return which
-
-
-def import_tasks(database: str, collection: str) -> int:
-    """How many imports into the collection the server has been asked for."""
-    db.using_database(database)
-    stub = connections._fetch_handler("default")._stub
-    request = milvus_pb2.ListImportTasksRequest(collection_name=collection, limit=100, db_name=database)
-    return len(stub.ListImportTasks(request).tasks)
 
 
 STEPS = [
@@ -70,19 +46,8 @@ def test_a_restore_killed_at_every_step_brings_each_row_once(program, milvus, ba
         "uid": uid,
         "endpoint": proxy.url,
     }
-    for attempt, (when, state) in enumerate(STEPS, start=1):
-
-        def stop(request):
-            run.kill()
-            if when == "before":
-                raise Cut
-
-        trigger = Trigger(ledger(uid, state), stop)
-        proxy.before, proxy.after = (trigger, lambda r: None) if when == "before" else (lambda r: None, trigger)
-        run = program.start("restore", attempt=attempt, **task)
-        outcome = run.wait()
-        assert trigger.fired.is_set(), f"never {when} {state}: {outcome.message}\n{outcome.log}"
-        assert outcome.code == -signal.SIGKILL, f"{when} {state}: ended with {outcome.code}: {outcome.message}\n{outcome.log}"
+    moments = [Moment(when, ledger(uid, state), state) for when, state in STEPS]
+    for _ in killed(program, proxy, "restore", task, moments):
         milvus.mend()
     proxy.reset()
     done = program.run_task("restore", attempt=len(STEPS) + 1, **task).expect(OK)
@@ -162,5 +127,3 @@ def test_objects_that_are_no_part_of_the_backup_are_not_imported(program, s3, bu
         task = {"artifact": "with_strays", "mapping": {"suffix": "_killed"}, "restorePath": path}
         program.run_task("restore", **task).expect(OK)
         compare(lines, "_killed", "lines", "words")
-
-

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 import samples
+from kills import ledger
 from program import OK, RETRYABLE, include
 from proxy import Trigger
-from test_killed_restore import compare, ledger
+from test_killed_restore import compare
 
 
 class Restart:

@@ -1,14 +1,9 @@
 """One collection restored under several names in one run: the same rows under each, and none twice, whatever is killed."""
 
-import json
-import signal
-
 import pytest
 import samples
+from kills import Moment, import_tasks, imports, killed
 from program import CONFIGURATION, OK, include
-from proxy import Cut, Trigger
-from pymilvus import connections, db
-from pymilvus.grpc_gen import milvus_pb2
 
 # name in the target, shards; two have the same name in databases of their own
 TARGETS = {"east.lines": 1, "west.lines": 2, "west.copy": 3}
@@ -51,30 +46,6 @@ def check(lines, report: dict) -> None:
     assert (progress["collectionsDone"], progress["collectionsTotal"]) == (len(TARGETS), len(TARGETS))
 
 
-def import_tasks() -> dict[str, int]:
-    """How many imports into each target the server has been asked for."""
-    stub = connections._fetch_handler("default")._stub
-    asked = {}
-    for full in TARGETS:
-        database, name = full.split(".")
-        db.using_database(database)
-        request = milvus_pb2.ListImportTasksRequest(collection_name=name, limit=100, db_name=database)
-        asked[full] = len(stub.ListImportTasks(request).tasks)
-    return asked
-
-
-def come(uid: str, state: str, number: int):
-    """Picks the write of the ledger in which so many imports, of all targets, have come to `state`."""
-
-    def which(request) -> bool:
-        if request.kind != "put" or not request.key.endswith(f"restores/{uid}/ledger.json"):
-            return False
-        jobs = [one["job"] for entry in json.loads(request.body)["entries"] for one in entry["imports"]]
-        return sum(state in (job if isinstance(job, dict) else [job]) for job in jobs) >= number
-
-    return which
-
-
 # three names with two partitions each
 MOMENTS = [("after", "Intended", 3), ("before", "Started", 2), ("after", "Done", 3), ("before", "Done", 5)]
 
@@ -82,25 +53,14 @@ MOMENTS = [("after", "Intended", 3), ("before", "Started", 2), ("after", "Done",
 def test_a_restore_under_three_names_killed_halfway_imports_nothing_twice(program, milvus, base, lines, restored, proxy):
     uid = "one_to_many"
     asked = task(base, uid, restorePath="Import", endpoint=proxy.url)
-    for attempt, (when, state, number) in enumerate(MOMENTS, start=1):
-
-        def stop(request):
-            run.kill()
-            if when == "before":
-                raise Cut
-
-        trigger = Trigger(come(uid, state, number), stop)
-        proxy.before, proxy.after = (trigger, lambda r: None) if when == "before" else (lambda r: None, trigger)
-        run = program.start("restore", attempt=attempt, **asked)
-        outcome = run.wait()
-        assert trigger.fired.is_set(), f"never {when} {number} {state}: {outcome.message}\n{outcome.log}"
-        assert outcome.code == -signal.SIGKILL, f"{when} {number} {state}: {outcome.code}: {outcome.message}\n{outcome.log}"
+    moments = [Moment(when, imports(uid, state, number), f"{number} {state}") for when, state, number in MOMENTS]
+    for _ in killed(program, proxy, "restore", asked, moments):
         milvus.mend()
     proxy.reset()
     done = program.run_task("restore", attempt=len(MOMENTS) + 1, **asked).expect(OK)
     check(lines, done.report)
     compare(lines)
-    assert import_tasks() == dict.fromkeys(TARGETS, 2)
+    assert {full: import_tasks(*full.split(".")) for full in TARGETS} == dict.fromkeys(TARGETS, 2)
 
 
 def test_small_partitions_are_inserted_under_each_name(program, base, lines, restored):

@@ -7,10 +7,11 @@ import threading
 
 import pytest
 import samples
+from kills import Moment, killed, ledger
 from program import CONFIGURATION, DATA, LOST_LOCK, OK, include
-from proxy import Cut, Trigger
+from proxy import Trigger
 from pymilvus import Collection, DataType, FieldSchema, db, utility
-from test_killed_restore import compare, ledger
+from test_killed_restore import compare
 
 SOURCES = ["both.every_type", "both.keyed", "both.lines", "both.bits", "both.twice", "both.emptied"]
 WAYS = {"Import": "_imported", "Insert": "_inserted"}
@@ -289,6 +290,13 @@ MOMENTS = [
 ]
 
 
+def moment(uid: str, when: str, what: str | int) -> Moment:
+    """Of the ledger, or so many files of rows read, when the rows of those before are inserted; expected rows are read first."""
+    if when == "rows":
+        return Moment("after", of_rows, f"{what} files", what)
+    return Moment(when, ledger(uid, what), what)
+
+
 def test_a_restore_killed_while_it_inserts_brings_each_row_once(program, milvus, base, lines, restored, proxy):
     """One run, killed again and again; what was inserted by an attempt that was killed is dropped by the next."""
     uid = "killed_insert"
@@ -301,20 +309,7 @@ def test_a_restore_killed_while_it_inserts_brings_each_row_once(program, milvus,
         "endpoint": proxy.url,
     }
     ids = []
-    for attempt, (when, what) in enumerate(MOMENTS, start=1):
-
-        def stop(request):
-            run.kill()
-            if when == "before":
-                raise Cut
-
-        # rows: some files are read, and the rows of those before are inserted; expected rows are read first
-        trigger = Trigger(of_rows, stop, what) if when == "rows" else Trigger(ledger(uid, what), stop)
-        proxy.before, proxy.after = (trigger, lambda r: None) if when == "before" else (lambda r: None, trigger)
-        run = program.start("restore", attempt=attempt, **task)
-        outcome = run.wait()
-        assert trigger.fired.is_set(), f"never {when} {what}: {outcome.message}\n{outcome.log}"
-        assert outcome.code == -signal.SIGKILL, f"{when} {what}: ended with {outcome.code}: {outcome.message}\n{outcome.log}"
+    for _ in killed(program, proxy, "restore", task, [moment(uid, *one) for one in MOMENTS]):
         milvus.mend()
         db.using_database("faults")
         if utility.has_collection("lines_killed"):
