@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -89,12 +91,31 @@ class Milvus:
         self.environment.call("milvus", "start")
 
     def mend(self) -> bool:
-        """Whether it had to be restarted. A client that is killed at the wrong moment takes a 2.3.5 with it."""
+        """Whether it had to be restarted."""
         if self.healthy():
             return False
         self.kill()
         self.start()
         return True
+
+    @contextmanager
+    def kept_up(self):
+        """Started again whenever it ends, as Kubernetes would: a client that is killed while it asks for the state of an import
+        takes a 2.3.5 with it a moment later."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.5):
+                if not self.healthy():
+                    self.start()  # which is nothing where it lives and is only slow
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
 
 
 def healthy(port: int) -> bool:

@@ -72,18 +72,18 @@ def test_a_restore_killed_at_random_points_brings_each_row_once(program, milvus,
     for chain in range(POINTS // CHAIN):
         samples.drop("faults", "lines_random", "words_random")
         uid, said = f"random_{path}_{chain}", f"seed {SEED}, {path}, chain {chain}"
-        for attempt in range(1, CHAIN + 1):
-            run = program.start("restore", uid=uid, attempt=attempt, **task)
-            seconds = chance.random() * took
-            said += f", {seconds:.2f} s"
-            try:
-                run.process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                run.kill()
-            first = run.wait()
-            assert first.code in (-signal.SIGKILL, OK), f"{said}: {first.message}\n{first.log}"
-            milvus.mend()
-        done = program.run_task("restore", uid=uid, attempt=CHAIN + 1, **task)
+        with milvus.kept_up():
+            for attempt in range(1, CHAIN + 1):
+                run = program.start("restore", uid=uid, attempt=attempt, **task)
+                seconds = chance.random() * took
+                said += f", {seconds:.2f} s"
+                try:
+                    run.process.wait(seconds)
+                except subprocess.TimeoutExpired:
+                    run.kill()
+                first = run.wait()
+                assert first.code in (-signal.SIGKILL, OK), f"{said}: {first.message}\n{first.log}"
+            done = program.run_task("restore", uid=uid, attempt=CHAIN + 1, **task)
         assert done.code == OK, f"{said}: {done.message}\n{done.log}"
         for full, have in samples.images("faults.lines_random", "faults.words_random").items():
             assert samples.differences(lines[full.removesuffix("_random")], have, "aliases") == [], said

@@ -54,10 +54,11 @@ def test_a_restore_under_three_names_killed_halfway_imports_nothing_twice(progra
     uid = "one_to_many"
     asked = task(base, uid, restorePath="Import", endpoint=proxy.url)
     moments = [Moment(when, imports(uid, state, number), f"{number} {state}") for when, state, number in MOMENTS]
-    for _ in killed(program, proxy, "restore", asked, moments):
-        milvus.mend()
-    proxy.reset()
-    done = program.run_task("restore", attempt=len(MOMENTS) + 1, **asked).expect(OK)
+    with milvus.kept_up():
+        for _ in killed(program, proxy, "restore", asked, moments):
+            pass
+        proxy.reset()
+        done = program.run_task("restore", attempt=len(MOMENTS) + 1, **asked).expect(OK)
     check(lines, done.report)
     compare(lines)
     assert {full: import_tasks(*full.split(".")) for full in TARGETS} == dict.fromkeys(TARGETS, 2)
