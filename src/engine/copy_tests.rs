@@ -85,9 +85,9 @@ async fn all_objects_arrive_and_are_counted() {
 async fn a_throttled_store_slows_down_and_does_not_fail() {
     let inner = MemoryService::new("test").bucket("b");
     let copies = filled(&inner, 300, 1).await;
-    // The first fifty are refused once, as in a burst of 503 that outlasts the tries of a request.
+    // Two windows of them are refused once, as in a burst of 503 that outlasts the tries of a request.
     let store = faulty(&inner, |call| match (call.verb, call.nth) {
-        (Verb::Copy, 1) if call.total <= 50 => Fault::Fail(unavailable()),
+        (Verb::Copy, 1) if call.total <= 2 * START => Fault::Fail(unavailable()),
         _ => Fault::Pass,
     });
     assert_eq!(copy(&store, &store, &copies, &Limits::default()).await.unwrap(), 300);
