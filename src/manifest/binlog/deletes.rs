@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::BinlogError;
+use super::column;
 use super::parquet_file::ParquetFile;
-use super::values::{self, Values};
+use super::values::Values;
 
 /// A primary key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,15 +99,15 @@ struct JsonDelete {
 /// timestamps.
 pub(super) fn of_payload(file: &ParquetFile<'_>) -> Result<Vec<Delete>, BinlogError> {
     match file.columns.len() {
-        1 => match values::column(file, 0)? {
+        1 => match column::column(file, 0)? {
             Values::Texts(texts) => {
                 texts.iter().map(of_text).collect::<Result<_, _>>().map_err(|cause| damaged(file.base, cause))
             }
             _ => Err(damaged(file.base, "no texts where texts should be".to_owned())),
         },
         2 => {
-            let keys = keys(values::column(file, 0)?, file.base)?;
-            let timestamps = timestamps(values::column(file, 1)?, file.base)?;
+            let keys = keys(column::column(file, 0)?, file.base)?;
+            let timestamps = timestamps(column::column(file, 1)?, file.base)?;
             Ok(keys.into_iter().zip(timestamps).map(|(key, timestamp)| Delete { key, timestamp }).collect())
         }
         other => Err(BinlogError::Unsupported { what: format!("deletes in {other} columns") }),

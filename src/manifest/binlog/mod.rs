@@ -8,7 +8,8 @@
 //!
 //! - `framing`: magic number, descriptor and events.
 //! - `parquet_file`, `thrift`, `pages`: the Parquet file inside an event, walked and unpacked without trust.
-//! - `values`: the values of a column.
+//! - `column`, `encodings`: the values of a column, read from its pages.
+//! - `values`: what they are in memory.
 //! - `deletes`: deletes, and which rows they leave.
 
 use bytes::Bytes;
@@ -16,7 +17,9 @@ use bytes::Bytes;
 use super::layout::{LogKey, LogKind};
 use crate::exit::Class;
 
+mod column;
 mod deletes;
+mod encodings;
 mod framing;
 mod pages;
 mod parquet_file;
@@ -169,7 +172,7 @@ pub fn group_timestamps(bytes: &Bytes) -> Result<Vec<u64>, BinlogError> {
 fn group_column(bytes: &Bytes, field: i64) -> Result<Values, BinlogError> {
     let file = ParquetFile::parse(bytes, 0)?;
     match file.columns.iter().position(|column| column.field == Some(field)) {
-        Some(index) => values::column(&file, index),
+        Some(index) => column::column(&file, index),
         None => Err(BinlogError::Unsupported { what: format!("columns among which field {field} cannot be told") }),
     }
 }
@@ -255,5 +258,5 @@ fn single_column(event: &Event<'_>) -> Result<Values, BinlogError> {
         let cause = format!("{} columns instead of one", file.columns.len());
         return Err(BinlogError::Corrupt { what: "column", at: event.at, cause });
     }
-    values::column(&file, 0)
+    column::column(&file, 0)
 }
