@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use milvus_backup_operator::manifest::binlog::{
-    BinlogError, Delete, Expected, Key, Values, deletes, inspect, live_rows, primary_keys, timestamps, values,
+    BinlogError, Delete, Expected, Key, Values, deletes, inspect, live_rows, primary_keys, series, timestamps,
 };
 use milvus_backup_operator::manifest::layout::{LogKey, LogKind, parse_log_path};
 use milvus_backup_operator::milvus::DataType;
@@ -190,9 +190,9 @@ fn values_of_every_data_type_are_those_that_were_inserted() {
             let of =
                 |file: &&Golden| Some(file.key.collection) == collection["collection"].as_i64() && file.key.field == id;
             let file = files.iter().find(of).unwrap_or_else(|| panic!("no file of {name}"));
-            let read = values(&file.bytes, &Expected::from(&file.key), number).unwrap();
+            let read = series(&file.bytes, &Expected::from(&file.key), number).unwrap();
             let data_type = DataType::try_from(number).unwrap();
-            let found: Vec<Value> = (0..read.len()).map(|row| written(&read, row, data_type)).collect();
+            let found: Vec<Value> = (0..read.len()).map(|row| written(read.values(), row, data_type)).collect();
             assert_eq!(&found, field["values"].as_array().unwrap(), "{name}");
         }
     }
@@ -202,20 +202,43 @@ fn values_of_every_data_type_are_those_that_were_inserted() {
 }
 
 #[test]
+fn nulls_that_a_2_5_wrote_are_told_from_texts() {
+    let files = golden("milvus-2.5.27");
+    let of = |field| {
+        let wanted = |file: &&Golden| file.key.segment == 470_609_052_561_971_955 && file.key.field == Some(field);
+        files.iter().find(wanted).unwrap()
+    };
+    let keys = primary_keys(&of(100).bytes).unwrap();
+    let file = of(102);
+    let texts = series(&file.bytes, &Expected::from(&file.key), 21).unwrap();
+    let Values::Texts(all) = texts.values() else { panic!("{texts:?}") };
+    assert_eq!(texts.len(), keys.len());
+    let mut nulls = 0;
+    for (row, key) in keys.iter().enumerate() {
+        let Key::Int(key) = key else { panic!("{key:?}") };
+        assert_eq!(texts.is_null(row), key % 5 == 0, "{key}");
+        nulls += usize::from(texts.is_null(row));
+        let text = if key % 5 == 0 { String::new() } else { format!("n{key}") };
+        assert_eq!(all.get(row), Some(text.as_bytes()));
+    }
+    assert!(nulls > 100 && nulls < keys.len());
+}
+
+#[test]
 fn values_of_another_type_or_file_are_not_taken_for_those_asked_for() {
     for file in golden("milvus-2.3.5-types") {
         let expected = Expected::from(&file.key);
         let right = data_type(&file.bytes);
         assert_eq!(
-            values(&file.bytes, &expected, right).unwrap().len() as u64,
+            series(&file.bytes, &expected, right).unwrap().len() as u64,
             inspect(&file.bytes, &expected).unwrap().rows
         );
-        let error = values(&file.bytes, &expected, right + 1).unwrap_err();
+        let error = series(&file.bytes, &expected, right + 1).unwrap_err();
         assert!(error.to_string().contains(&format!("the field is of type {}", right + 1)), "{error}");
         let other = Expected { segment: 1, ..expected };
-        assert!(matches!(values(&file.bytes, &other, right), Err(BinlogError::WrongIds { what: "segment", .. })));
+        assert!(matches!(series(&file.bytes, &other, right), Err(BinlogError::WrongIds { what: "segment", .. })));
     }
-    let error = values(&Bytes::from_static(b"PAR1"), &Expected::from(&golden("milvus-2.3.5")[0].key), 5).unwrap_err();
+    let error = series(&Bytes::from_static(b"PAR1"), &Expected::from(&golden("milvus-2.3.5")[0].key), 5).unwrap_err();
     assert!(matches!(error, BinlogError::Unsupported { .. }), "{error}");
 }
 
@@ -367,7 +390,7 @@ proptest! {
             let _ = primary_keys(&bytes);
             let _ = timestamps(&bytes);
             let _ = deletes(&bytes);
-            let _ = values(&bytes, &Expected::from(&file.key), data_type(&bytes));
+            let _ = series(&bytes, &Expected::from(&file.key), data_type(&bytes));
         });
     }
 }

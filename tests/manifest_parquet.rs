@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use files::Ids;
 use milvus_backup_operator::manifest::binlog::{
-    BinlogError, Delete, Expected, Key, deletes, inspect, inspect_column_group, primary_keys, timestamps,
+    BinlogError, Delete, Expected, Key, Values, deletes, group_series, inspect, inspect_column_group, primary_keys,
+    series, timestamps,
 };
 use milvus_backup_operator::manifest::layout::LogKind;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -49,6 +50,7 @@ fn any_style() -> impl Strategy<Value = Style> {
 
 enum Column {
     Integers(Vec<i64>),
+    Nullable(Vec<Option<i64>>),
     Texts(Vec<String>),
 }
 
@@ -58,7 +60,7 @@ fn parquet(style: &Style, columns: &[Column]) -> Vec<u8> {
         .iter()
         .enumerate()
         .map(|(number, column)| match column {
-            Column::Integers(_) => format!("{repetition} int64 c{number};"),
+            Column::Integers(_) | Column::Nullable(_) => format!("{repetition} int64 c{number};"),
             Column::Texts(_) => format!("{repetition} binary c{number};"),
         })
         .collect();
@@ -80,6 +82,7 @@ fn parquet(style: &Style, columns: &[Column]) -> Vec<u8> {
     let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties.build())).unwrap();
     let rows = match &columns[0] {
         Column::Integers(values) => values.len(),
+        Column::Nullable(values) => values.len(),
         Column::Texts(values) => values.len(),
     };
     for start in (0..rows).step_by(style.rows_of_group) {
@@ -92,6 +95,12 @@ fn parquet(style: &Style, columns: &[Column]) -> Vec<u8> {
             match column {
                 Column::Integers(values) => {
                     chunk.typed::<Int64Type>().write_batch(&values[range.clone()], levels, None).unwrap();
+                }
+                Column::Nullable(values) => {
+                    let levels: Vec<i16> =
+                        values[range.clone()].iter().map(|value| i16::from(value.is_some())).collect();
+                    let there: Vec<i64> = values[range.clone()].iter().flatten().copied().collect();
+                    chunk.typed::<Int64Type>().write_batch(&there, Some(&levels), None).unwrap();
                 }
                 Column::Texts(values) => {
                     let values: Vec<ByteArray> =
@@ -151,6 +160,22 @@ proptest! {
         let file = log_file(LogKind::Insert, 21, &[parquet(&style, &[Column::Texts(values.clone())])]);
         prop_assert_eq!(inspect(&file, &expected(LogKind::Insert)).unwrap().rows, values.len() as u64);
         prop_assert_eq!(primary_keys(&file).unwrap(), values.into_iter().map(Key::Text).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nulls_read_back_from_every_way_of_writing_them(
+        style in any_style(),
+        values in proptest::collection::vec(proptest::option::of(0..9_i64), 1..400),
+    ) {
+        let style = Style { nullable: true, ..style };
+        let file = log_file(LogKind::Insert, 5, &[parquet(&style, &[Column::Nullable(values.clone())])]);
+        let read = series(&file, &expected(LogKind::Insert), 5).unwrap();
+        let Values::Integers(numbers) = read.values() else { panic!("{read:?}") };
+        let found: Vec<Option<i64>> =
+            numbers.iter().enumerate().map(|(row, number)| (!read.is_null(row)).then_some(*number)).collect();
+        prop_assert_eq!(&found, &values);
+        // What must have a value for each row is not read from a file that has not.
+        prop_assert_eq!(timestamps(&file).is_ok(), values.iter().all(Option::is_some));
     }
 
     #[test]
@@ -220,6 +245,27 @@ fn a_file_of_column_groups_is_proven_whole_and_its_damage_found() {
     assert_eq!(inspect(&bytes, &expected(LogKind::Insert)).unwrap().rows, 500);
     let magic = inspect(&bytes, &expected(LogKind::Delta)).unwrap_err();
     assert_eq!(magic, BinlogError::BadMagic { found: b"PAR1".to_vec() });
+}
+
+#[test]
+fn fields_of_a_column_group_are_found_by_their_ids() {
+    let typed = |data_type, values: &[Option<&[u8]>]| {
+        let values = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
+        files::Column::Typed(data_type, values)
+    };
+    let bytes = files::column_group(&[
+        (100, files::Column::Numbers(vec![7, 8])),
+        (105, typed(21, &[Some(b""), None])),
+        (106, typed(105, &[Some(&[1, 255]), Some(&[2, 0])])),
+    ]);
+    let found = group_series(&bytes, &[(106, 105), (105, 21), (107, 5)]).unwrap();
+    assert_eq!(found.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [105, 106]);
+    let (_, texts) = &found[0];
+    assert_eq!((texts.len(), texts.is_null(0), texts.is_null(1)), (2, false, true));
+    let Values::Fixed(vectors) = found[1].1.values() else { panic!("{found:?}") };
+    assert_eq!((vectors.width(), vectors.get(1)), (2, Some(&[2, 0][..])));
+    let error = group_series(&bytes, &[(105, 5)]).unwrap_err();
+    assert!(error.to_string().contains("data type 5 are stored as Parquet type 6"), "{error}");
 }
 
 #[test]

@@ -75,12 +75,9 @@ async fn a_server_gets_as_few_jobs_as_it_can_take(#[case] version: Version, #[ca
     assert_eq!(made, (rest, grpc));
 }
 
-#[rstest]
-#[case((2, 2, 9))]
-#[case((2, 5, 27))]
 #[tokio::test]
-async fn rows_are_not_inserted_where_nobody_has_seen_that_they_are_the_same(#[case] version: Version) {
-    let site = Site::filled(version).await;
+async fn rows_are_not_inserted_on_a_server_that_nobody_has_seen_take_them() {
+    let site = Site::filled((2, 2, 9)).await;
     done(&site.backup().await);
     let mut task = site.restore_task();
     task.restore_path = RestorePath::Insert;

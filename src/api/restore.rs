@@ -284,8 +284,9 @@ pub enum RestorePath {
     Auto,
     /// Milvus imports the files of the backup.
     Import,
-    /// Rows are read from the files and inserted: on Milvus 2.3 only, and not beside rows that a collection keeps (Append). The
-    /// restore fails before anything is created where a collection does not allow it, and names it.
+    /// Rows are read from the files and inserted: on Milvus 2.3 or later, and not beside rows that a collection keeps (Append). Later
+    /// than 2.3 nobody has compared such rows with imported ones, and a warning says so. The restore fails before anything is
+    /// created where a collection does not allow it, and names it.
     Insert,
 }
 

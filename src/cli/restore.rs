@@ -58,7 +58,7 @@ pub struct RestoreArgs {
     #[arg(long = "use_v2_restore", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     use_v2_restore: bool,
     /// How rows get in: auto takes the faster way for each partition, import lets the server read binlogs, insert reads
-    /// them here and inserts rows (Milvus 2.3).
+    /// them here and inserts rows (proven on Milvus 2.3).
     #[arg(long = "restore-path", value_enum, default_value_t)]
     restore_path: Way,
     /// How the restored rows are proven: rows counts them, sample also compares up to 100 rows of every collection field by

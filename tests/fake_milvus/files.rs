@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Type, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 
 /// Values of a field.
@@ -15,6 +17,25 @@ use parquet::schema::parser::parse_message_type;
 pub enum Column {
     Numbers(Vec<i64>),
     Texts(Vec<Vec<u8>>),
+    /// Of a `schema.DataType`, each by its bytes (numbers little-endian), none where it is null.
+    Typed(i32, Vec<Option<Vec<u8>>>),
+}
+
+/// How a field of a type is stored: Parquet type and, of fixed length, its bytes. Seen in files of 2.3.5 and 2.5.27; vectors of
+/// 2.4 and later by the source of Milvus' payload writer.
+fn stored(data_type: i32, values: &[Option<Vec<u8>>]) -> (&'static str, usize) {
+    match data_type {
+        1 => ("boolean", 1),
+        2..=4 => ("int32", 4),
+        5 => ("int64", 8),
+        10 => ("float", 4),
+        11 => ("double", 8),
+        100..=103 | 105 => {
+            let width = values.iter().flatten().next().map_or(1, Vec::len);
+            ("fixed_len_byte_array", width)
+        }
+        _ => ("binary", 0),
+    }
 }
 
 /// Ids in the head of a log file of storage version 1.
@@ -55,6 +76,12 @@ fn parquet(columns: &[(i64, Column)]) -> Vec<u8> {
         .map(|(field, column)| match column {
             Column::Numbers(_) => format!("required int64 f{field} = {field};"),
             Column::Texts(_) => format!("required binary f{field} = {field};"),
+            Column::Typed(data_type, values) => {
+                let (kind, width) = stored(*data_type, values);
+                let width = if kind.starts_with("fixed") { format!("({width})") } else { String::new() };
+                let repetition = if values.contains(&None) { "optional" } else { "required" };
+                format!("{repetition} {kind}{width} f{field} = {field};")
+            }
         })
         .collect();
     let schema = parse_message_type(&format!("message schema {{ {} }}", fields.concat())).unwrap();
@@ -72,11 +99,68 @@ fn parquet(columns: &[(i64, Column)]) -> Vec<u8> {
                 let values: Vec<ByteArray> = values.iter().map(|value| ByteArray::from(value.clone())).collect();
                 chunk.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
             }
+            Column::Typed(_, values) => write_typed(&mut chunk, values),
         }
         chunk.close().unwrap();
     }
     group.close().unwrap();
     writer.into_inner().unwrap()
+}
+
+fn write_typed(chunk: &mut SerializedColumnWriter<'_>, values: &[Option<Vec<u8>>]) {
+    fn write<T: DataType>(writer: &mut ColumnWriterImpl<'_, T>, all: &[Option<Vec<u8>>], of: impl Fn(&[u8]) -> T::T) {
+        let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
+        let there: Vec<T::T> = all.iter().flatten().map(|value| of(value)).collect();
+        let levels = (there.len() < all.len()).then_some(levels.as_slice());
+        writer.write_batch(&there, levels, None).unwrap();
+    }
+    match chunk.untyped() {
+        ColumnWriter::BoolColumnWriter(writer) => write(writer, values, |value| value[0] == 1),
+        ColumnWriter::Int32ColumnWriter(writer) => {
+            write(writer, values, |value| i32::from_le_bytes(value.try_into().unwrap()))
+        }
+        ColumnWriter::Int64ColumnWriter(writer) => {
+            write(writer, values, |value| i64::from_le_bytes(value.try_into().unwrap()))
+        }
+        ColumnWriter::FloatColumnWriter(writer) => {
+            write(writer, values, |value| f32::from_le_bytes(value.try_into().unwrap()))
+        }
+        ColumnWriter::DoubleColumnWriter(writer) => {
+            write(writer, values, |value| f64::from_le_bytes(value.try_into().unwrap()))
+        }
+        ColumnWriter::ByteArrayColumnWriter(writer) => write(writer, values, |value| ByteArray::from(value.to_vec())),
+        ColumnWriter::FixedLenByteArrayColumnWriter(writer) => {
+            write(writer, values, |value| ByteArray::from(value.to_vec()).into());
+        }
+        ColumnWriter::Int96ColumnWriter(_) => panic!("no field is stored so"),
+    }
+}
+
+fn read_typed(group: &dyn RowGroupReader, number: usize, nullable: bool) -> Vec<Option<Vec<u8>>> {
+    fn read<T: DataType>(
+        mut reader: ColumnReaderImpl<T>,
+        (rows, nullable): (usize, bool),
+        of: impl Fn(&T::T) -> Vec<u8>,
+    ) -> Vec<Option<Vec<u8>>> {
+        let (mut values, mut levels) = (Vec::new(), Vec::new());
+        reader.read_records(rows, nullable.then_some(&mut levels), None, &mut values).unwrap();
+        let mut values = values.iter();
+        match nullable {
+            true => levels.iter().map(|level| (*level == 1).then(|| of(values.next().unwrap()))).collect(),
+            false => values.map(|value| Some(of(value))).collect(),
+        }
+    }
+    let of = (group.metadata().num_rows() as usize, nullable);
+    match group.get_column_reader(number).unwrap() {
+        ColumnReader::BoolColumnReader(reader) => read(reader, of, |value| vec![u8::from(*value)]),
+        ColumnReader::Int32ColumnReader(reader) => read(reader, of, |value| value.to_le_bytes().to_vec()),
+        ColumnReader::Int64ColumnReader(reader) => read(reader, of, |value| value.to_le_bytes().to_vec()),
+        ColumnReader::FloatColumnReader(reader) => read(reader, of, |value| value.to_le_bytes().to_vec()),
+        ColumnReader::DoubleColumnReader(reader) => read(reader, of, |value| value.to_le_bytes().to_vec()),
+        ColumnReader::ByteArrayColumnReader(reader) => read(reader, of, |value| value.data().to_vec()),
+        ColumnReader::FixedLenByteArrayColumnReader(reader) => read(reader, of, |value| value.data().to_vec()),
+        ColumnReader::Int96ColumnReader(_) => panic!("no field is stored so"),
+    }
 }
 
 fn event(bytes: &mut Vec<u8>, kind: u8, data: &[u8]) {
@@ -125,33 +209,19 @@ pub fn columns(file: &Bytes) -> Vec<(i64, Column)> {
     for (number, column) in schema.columns().iter().enumerate() {
         let info = column.self_type().get_basic_info();
         let id = if info.has_id() { i64::from(info.id()) } else { 0 };
-        let mut numbers = Vec::new();
-        let mut texts = Vec::new();
-        for group in 0..reader.num_row_groups() {
-            let group = reader.get_row_group(group).unwrap();
-            let rows = group.metadata().num_rows() as usize;
-            // 2.5.27 writes its columns as nullable (seen in its files).
-            let mut levels = Vec::new();
-            let levels = (column.max_def_level() > 0).then_some(&mut levels);
-            match column.physical_type() {
-                Type::INT64 => {
-                    let mut reader = parquet::column::reader::get_typed_column_reader::<Int64Type>(
-                        group.get_column_reader(number).unwrap(),
-                    );
-                    reader.read_records(rows, levels, None, &mut numbers).unwrap();
-                }
-                _ => {
-                    let mut values: Vec<ByteArray> = Vec::new();
-                    let mut reader = parquet::column::reader::get_typed_column_reader::<ByteArrayType>(
-                        group.get_column_reader(number).unwrap(),
-                    );
-                    reader.read_records(rows, levels, None, &mut values).unwrap();
-                    texts.extend(values.into_iter().map(|value| value.data().to_vec()));
-                }
+        // 2.5.27 writes its columns as nullable (seen in its files).
+        let nullable = column.max_def_level() > 0;
+        let groups = (0..reader.num_row_groups()).map(|group| reader.get_row_group(group).unwrap());
+        let values: Vec<Option<Vec<u8>>> =
+            groups.flat_map(|group| read_typed(group.as_ref(), number, nullable)).collect();
+        let whole = || values.iter().cloned().collect::<Option<Vec<Vec<u8>>>>();
+        let values = match (column.physical_type(), whole()) {
+            (Type::INT64, Some(whole)) => {
+                Column::Numbers(whole.iter().map(|value| i64::from_le_bytes(value[..].try_into().unwrap())).collect())
             }
-        }
-        let values =
-            if column.physical_type() == Type::INT64 { Column::Numbers(numbers) } else { Column::Texts(texts) };
+            (Type::BYTE_ARRAY, Some(whole)) => Column::Texts(whole),
+            _ => Column::Typed(0, values),
+        };
         columns.push((id, values));
     }
     columns

@@ -10,11 +10,13 @@
 
 pub mod etcd;
 mod files;
+mod insert;
 mod rest;
 mod rpc;
 pub mod s3;
 pub mod site;
 mod snapshot;
+pub mod types;
 pub mod weather;
 pub mod world;
 

@@ -16,6 +16,7 @@ use milvus_backup_operator::milvus::proto::schema::{self, CollectionSchema, Fiel
 use prost::Message;
 use tokio::sync::Mutex;
 
+use super::types;
 use super::world::{Job, Refused, World, take};
 
 /// gRPC statuses used.
@@ -156,6 +157,12 @@ async fn call(world: &mut World, name: &str, body: Bytes) -> Option<Vec<u8>> {
             flushing(world, name, &body).await
         }
         "Import" | "GetImportState" | "ListImportTasks" => importing(world, name, &body).await,
+        "Insert" if world.takes_inserts => {
+            let outcome = world.take_insert(&read(&body));
+            let insert_cnt = *outcome.as_ref().unwrap_or(&0);
+            let status = Some(status(world, outcome.map(drop)));
+            wire::MutationResult { status, insert_cnt }.encode_to_vec()
+        }
         "LoadCollection" | "LoadPartitions" | "ReleaseCollection" | "GetLoadState" | "Query" => {
             loading(world, name, &body).await
         }
@@ -560,6 +567,19 @@ async fn rows_by_key(world: &mut World, asked: &wire::QueryRequest) -> wire::Que
     }
     latest.retain(|key, _| keys.contains(key) && !world.lies.lost_rows);
     let column = |name: &String| {
+        let typed = collection.schema.fields.iter().find(|field| field.name == *name && types::is_typed(field));
+        if let Some(field) = typed {
+            let mut values: Vec<types::Value> = latest.values().map(|(_, fields)| fields.get(name).cloned()).collect();
+            if let Some(last) = values.last_mut().filter(|_| world.lies.changed_field == Some(name.as_str())) {
+                *last = types::changed(field, last.take());
+            }
+            if world.lies.emptied_nulls {
+                for value in &mut values {
+                    value.get_or_insert_with(|| types::zero(field));
+                }
+            }
+            return types::column(field, &values, world.lies.compressed_nulls);
+        }
         let (_, _, data_type) = collection.stored_fields().into_iter().find(|(_, known, _)| known == name).unwrap();
         let changed = world.lies.changed_field == Some(name.as_str());
         let bytes = || {

@@ -11,6 +11,7 @@ use milvus_backup_operator::storage::{Store, list_all};
 
 use super::files::{self, Column, Ids};
 use super::snapshot::SnapshotJob;
+use super::types;
 
 /// rootPath of every fake server.
 pub const ROOT: &str = "files";
@@ -81,6 +82,11 @@ impl Collection {
         fields
     }
 
+    /// A field that is stored as its type is.
+    pub fn typed(&self, id: i64) -> Option<&FieldSchema> {
+        self.schema.fields.iter().find(|field| field.field_id == id && types::is_typed(field))
+    }
+
     fn key_field(&self) -> i64 {
         self.schema.fields.iter().find(|field| field.is_primary_key).map_or(100, |field| field.field_id)
     }
@@ -142,6 +148,10 @@ pub struct Lies {
     pub changed_field: Option<&'static str>,
     /// Rows that are asked for are not there.
     pub lost_rows: bool,
+    /// Nulls of rows that are asked for come back as zeros and empty texts.
+    pub emptied_nulls: bool,
+    /// Columns of rows that are asked for have no values for nulls.
+    pub compressed_nulls: bool,
 }
 
 pub fn take(lie: &mut u32) -> bool {
@@ -170,6 +180,8 @@ pub struct World {
     /// Names of calls in order.
     pub calls: Vec<String>,
     pub lies: Lies,
+    /// Whether it takes rows by Insert.
+    pub takes_inserts: bool,
     next_id: i64,
     clock: u64,
 }
@@ -194,6 +206,7 @@ impl World {
             gc_paused: false,
             calls: Vec::new(),
             lies: Lies::default(),
+            takes_inserts: false,
             // Beyond what a float can hold, as real ids are.
             next_id: 470_609_052_561_000_000,
             clock: 1_800_000_000_000 << 18,
@@ -316,7 +329,9 @@ impl World {
             let key = collection.key_field();
             let mut fields = BTreeMap::new();
             for (id, field, data_type) in collection.stored_fields() {
-                if id != key {
+                if let Some(typed) = collection.typed(id) {
+                    fields.extend(types::made(typed, pk).map(|value| (field, value)));
+                } else if id != key {
                     let value = match data_type {
                         5 => (pk * 7).to_le_bytes().to_vec(),
                         _ => format!("{field} of {pk} at {ts}").into_bytes(),
@@ -419,6 +434,9 @@ impl World {
         for (field, name, data_type) in collection.stored_fields() {
             let column = match data_type {
                 _ if field == key => Column::Numbers(rows.iter().map(|row| row.pk).collect()),
+                _ if collection.typed(field).is_some() => {
+                    Column::Typed(data_type, rows.iter().map(|row| row.fields.get(&name).cloned()).collect())
+                }
                 5 => {
                     let number = |row: &Row| {
                         row.fields.get(&name).map_or(0, |value| i64::from_le_bytes(value[..8].try_into().unwrap()))
@@ -745,10 +763,11 @@ fn rows(collection: &Collection, columns: Vec<(i64, Column)>) -> Result<Vec<Row>
         let column = by_id.remove(&id).ok_or_else(|| format!("no binlog for field:{name}"))?;
         for (number, row) in rows.iter_mut().enumerate() {
             let value = match &column {
-                Column::Numbers(values) => values[number].to_le_bytes().to_vec(),
-                Column::Texts(values) => values[number].clone(),
+                Column::Numbers(values) => Some(values[number].to_le_bytes().to_vec()),
+                Column::Texts(values) => Some(values[number].clone()),
+                Column::Typed(_, values) => values[number].clone(),
             };
-            row.fields.insert(name.clone(), value);
+            row.fields.extend(value.map(|value| (name.clone(), value)));
         }
     }
     match by_id.keys().next() {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use milvus_backup_operator::manifest::binlog::{
-    BinlogError, Expected, deletes, group_fields, group_keys, group_timestamps, inspect, inspect_column_group,
-    primary_keys, timestamps,
+    BinlogError, Expected, deletes, group_fields, group_keys, group_series, group_timestamps, inspect,
+    inspect_column_group, primary_keys, series, timestamps,
 };
 use milvus_backup_operator::manifest::layout::{LogKey, parse_log_path};
 
@@ -107,9 +107,15 @@ fn a_log_file_is_read_or_refused() {
         }
         agree(&whole, primary_keys(bytes))?;
         agree(&whole, timestamps(bytes))?;
+        for expected in &expected {
+            agree(&whole, series(bytes, expected, 5).map(|series| vec![(); series.len()]))?;
+        }
         agree(&whole, deletes(bytes))
     });
 }
+
+/// Types that are not known are believed.
+const ANY_TYPE: i32 = 0;
 
 #[test]
 fn a_file_of_column_groups_is_read_or_refused() {
@@ -118,6 +124,9 @@ fn a_file_of_column_groups_is_read_or_refused() {
         let whole = inspect_column_group(bytes);
         for field in group_fields(bytes).unwrap_or_default().into_iter().take(3) {
             agree(&whole, group_keys(bytes, field))?;
+            for (_, series) in group_series(bytes, &[(field, ANY_TYPE)]).unwrap_or_default() {
+                agree(&whole, Ok(vec![(); series.len()]))?;
+            }
         }
         agree(&whole, group_timestamps(bytes))
     });

@@ -8,21 +8,21 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 
 use super::columns::{self, Column};
 use super::ledger::{Import, Job, Step};
 use super::pace::{LARGEST, Way};
 use super::plan::{Batch, Item};
 use super::rows::{self, Expected, TIMESTAMP_FIELD};
-use super::{Restore, ways::Chosen};
+use super::{Restore, fields, ways::Chosen};
 use crate::engine::error::EngineError;
 use crate::engine::lock::Fence;
 use crate::engine::patience::{patient, until};
 use crate::engine::task::{RestorePath, VerifyRestore};
 use crate::exit::Class;
 use crate::manifest::SegmentBackupInfo;
-use crate::manifest::binlog::{BinlogError, Values};
+use crate::manifest::binlog::{BinlogError, Series};
 use crate::milvus::{DataType, Insert, SegmentState};
 
 /// Bytes of one request: servers take 64 MiB (milvus-wire.md 1.6), and one message of their queue 2 MiB or more.
@@ -31,8 +31,6 @@ const REQUEST_BYTES: usize = 4 << 20;
 pub const REQUESTS: usize = 4;
 /// Partitions of one collection inserted at once.
 const PARTITIONS: usize = 4;
-/// Files of one segment read at once.
-const FILES: usize = 8;
 /// KiB of unpacked rows in memory, over all collections: as much as the largest partition that is inserted unasked.
 pub const HELD_KIB: u32 = (LARGEST >> 10) as u32;
 /// Rows of a sealed segment are counted within a second.
@@ -72,7 +70,7 @@ impl Restore<'_> {
         if chosen.is_empty() {
             return Ok(Ok(0));
         }
-        let columns = columns::columns(item, self.route, self.milvus.version())
+        let columns = columns::columns(item, &self.server())
             .map_err(|why| EngineError::Rejected(format!("collection {} {why}", item.source)))?;
         let columns = columns.as_slice();
         let todo: Vec<&&Chosen<'_>> = chosen.iter().filter(|one| one.rows.is_none()).collect();
@@ -156,18 +154,14 @@ impl Restore<'_> {
         let (mut rows, mut bytes) = (0, 0);
         for segment in columns::segments(item, batch) {
             let deletes = rows::all_deletes(self.artifact, &item.info, segment, self.counted_to(item)).await?;
-            let stamps = rows::logs_of(segment, TIMESTAMP_FIELD);
             let timed = !deletes.is_empty() || self.cut(item).is_some();
-            for (at, log) in stamps.into_iter().enumerate() {
-                let values = match self.values(segment, columns, at).await {
+            let ids = columns.iter().map(|column| column.id);
+            for at in 0..fields::places(segment, ids.chain([TIMESTAMP_FIELD])).unwrap_or_default() {
+                let (values, stamps) = match self.values(segment, columns, at, timed).await {
                     Err(EngineError::Binlog { key, source: source @ BinlogError::Unsupported { .. } }) => {
                         return Err(self.refused(item, batch, &format!("{key}: {source}")));
                     }
                     values => values?,
-                };
-                let stamps = match timed {
-                    true => Some(rows::values(self.artifact, segment, (TIMESTAMP_FIELD, INT64), log).await?),
-                    false => None,
                 };
                 let kept = columns::kept(columns, &values, stamps.as_ref(), &deletes, self.counted_to(item)).map_err(
                     |why| EngineError::Damaged(format!("segment {} of {}: {why}", segment.segment_id, item.source)),
@@ -189,22 +183,20 @@ impl Restore<'_> {
         Ok(rows)
     }
 
-    /// The values of all columns in the files that hold the same rows.
+    /// The values of all columns in the files that hold the same rows, and where they are wanted the times of the rows.
     pub(super) async fn values(
         &self,
         segment: &SegmentBackupInfo,
         columns: &[Column],
         at: usize,
-    ) -> Result<Vec<Values>, EngineError> {
+        timed: bool,
+    ) -> Result<(Vec<Series>, Option<Series>), EngineError> {
         let _permit = self.readers.acquire().await.ok();
-        stream::iter(columns)
-            .map(|column| async move {
-                let log = rows::logs_of(segment, column.id).get(at).copied().unwrap_or_default();
-                rows::values(self.artifact, segment, (column.id, column.data_type.into()), log).await
-            })
-            .buffered(FILES)
-            .try_collect()
-            .await
+        let typed = columns.iter().map(|column| (column.id, column.data_type.into()));
+        let wanted: Vec<(i64, i32)> = typed.chain(timed.then_some((TIMESTAMP_FIELD, INT64))).collect();
+        let mut values = fields::series(self.artifact, segment, &wanted, at).await?;
+        let stamps = if timed { values.pop() } else { None };
+        Ok((values, stamps))
     }
 
     async fn request(
@@ -212,10 +204,10 @@ impl Restore<'_> {
         item: &Item<'_>,
         batch: &Batch,
         columns: &[Column],
-        values: &[Values],
+        values: &[Series],
         rows: &[usize],
     ) -> Result<(), Broken> {
-        let data = columns.iter().zip(values).map(|(column, values)| columns::field_data(column, values, rows));
+        let data = columns.iter().zip(values).map(|(column, values)| columns::inserted(column, values, rows));
         let data = match data.collect::<Result<Vec<_>, String>>() {
             Ok(data) => data,
             Err(why) => return Err(self.refused(item, batch, &why)),

@@ -61,9 +61,11 @@ impl Restore<'_> {
         }
         let ways = self.ways(item).await;
         let (inserts, imports): (Vec<_>, Vec<_>) = ways.iter().partition(|one| one.way == Way::Insert);
-        let deletes = |kind| item.batches.iter().filter(move |batch| batch.kind == kind);
-        let read =
-            || imports.iter().map(|one| one.batch).chain(item.batches.iter().filter(|b| b.kind != BatchKind::Rows));
+        // What was inserted was live: no delete of the backup concerns it.
+        let concerned = inserts.is_empty() || !imports.is_empty();
+        let deletes = move |kind| item.batches.iter().filter(move |batch| concerned && batch.kind == kind);
+        let apart = || deletes(BatchKind::Deletes).chain(deletes(BatchKind::DeletesOfAll));
+        let read = || imports.iter().map(|one| one.batch).chain(apart());
         if self.origin.staged && read().next().is_some() {
             let prefix = self.origin.prefix.clone();
             self.ledger.change(|record| record.staging = Some(prefix)).await?;

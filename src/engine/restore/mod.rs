@@ -8,6 +8,7 @@ mod append;
 mod columns;
 mod create;
 mod databases;
+mod fields;
 mod finish;
 mod fit;
 mod import;
@@ -180,6 +181,7 @@ impl Restore<'_> {
         self.databases(databases::wanted(&contents.info, items, bare)).await?;
         self.warn(sealed::in_clear(self.milvus, items).await?);
         self.warn(snapshot::warnings(self.task, items));
+        self.warn(self.unproven_inserts());
         if let Some(recorded) = contents.info.rbac_meta.as_ref().filter(|_| self.task.rbac) {
             self.counters.touched();
             self.warn(access::restore(self.milvus, recorded).await?);

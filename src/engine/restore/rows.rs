@@ -15,7 +15,7 @@ use super::sealed;
 use crate::engine::artifact::Artifact;
 use crate::engine::error::EngineError;
 use crate::manifest::backup_info::ALL_PARTITIONS;
-use crate::manifest::binlog::{self, BinlogError, Deletes, Expected as Log, Key, Values};
+use crate::manifest::binlog::{self, BinlogError, Deletes, Key};
 use crate::manifest::{CollectionBackupInfo, LogKey, SegmentBackupInfo};
 
 /// Segments of one collection looked at together; how many are read at once is the restore's bound.
@@ -190,20 +190,6 @@ async fn deletes_of(
     Ok((latest, number))
 }
 
-/// The values of one insert log, which must be the one its key says.
-///
-/// # Errors
-/// An unreadable object, by name.
-pub async fn values(
-    artifact: &Artifact,
-    segment: &SegmentBackupInfo,
-    (field, data_type): (i64, i32),
-    log: i64,
-) -> Result<Values, EngineError> {
-    let expected = Log::from(&log_key(segment, Some(field), log));
-    read(artifact, segment, Some(field), log, |bytes| binlog::values(bytes, &expected, data_type)).await
-}
-
 /// Keys and timestamps of a segment's rows.
 async fn rows_of(
     artifact: &Artifact,
@@ -252,7 +238,8 @@ pub fn logs_of(segment: &SegmentBackupInfo, field: i64) -> Vec<i64> {
     logs
 }
 
-fn log_key(segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> LogKey {
+/// The key of a log of a segment.
+pub(super) fn log_key(segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> LogKey {
     LogKey {
         collection: segment.collection_id,
         partition: segment.partition_id,
@@ -262,7 +249,11 @@ fn log_key(segment: &SegmentBackupInfo, field: Option<i64>, log: i64) -> LogKey 
     }
 }
 
-async fn read<T>(
+/// Reads one log.
+///
+/// # Errors
+/// An unreadable object, by name.
+pub(super) async fn read<T>(
     artifact: &Artifact,
     segment: &SegmentBackupInfo,
     field: Option<i64>,

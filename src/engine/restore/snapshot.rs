@@ -98,7 +98,7 @@ impl Restore<'_> {
         self.ledger.step(&item.target, Step::Done).await?;
         self.counters.collections(1);
         if self.task.verify == VerifyRestore::Sample {
-            let why = "what a snapshot holds cannot be read here";
+            let why = "it is a snapshot, which only a Milvus can read";
             warnings.push(format!("rows of {} were not compared with the backup: {why}", item.target));
         }
         Ok(Outcome { expected: rows, actual: rows, brought: None, compared: 0, warnings })

@@ -6,7 +6,7 @@ use super::pace::{Pace, Way};
 use super::plan::{Action, Batch, BatchKind, Item};
 use super::{Restore, columns::Column};
 use crate::engine::error::EngineError;
-use crate::engine::task::RestorePath;
+use crate::engine::task::{Content, RestorePath};
 
 /// A batch of rows with the way it takes.
 #[derive(Debug)]
@@ -51,8 +51,26 @@ impl Restore<'_> {
         ways
     }
 
+    /// The server as one that rows may be inserted into.
+    pub(super) fn server(&self) -> columns::Server<'_> {
+        columns::Server { route: self.route, version: self.milvus.version(), path: self.task.restore_path }
+    }
+
+    /// What is to be said of inserts nobody has compared with imports.
+    pub(super) fn unproven_inserts(&self) -> Vec<String> {
+        let asked = self.task.restore_path == RestorePath::Insert && self.task.content == Content::Full;
+        if !asked || self.server().is_proven() {
+            return Vec::new();
+        }
+        vec![format!(
+            "rows were inserted, as was asked for: on milvus {} nobody has compared inserted rows with imported ones; a restore with \
+             verify Sample compares some with the backup",
+            self.milvus.version()
+        )]
+    }
+
     fn insertable(&self, item: &Item<'_>) -> Option<Vec<Column>> {
-        match columns::columns(item, self.route, self.milvus.version()) {
+        match columns::columns(item, &self.server()) {
             Ok(columns) => Some(columns),
             Err(why) => {
                 tracing::debug!(collection = %item.source, why, "imported only");
@@ -69,7 +87,7 @@ impl Restore<'_> {
         let exists = "exists already, and rows are inserted into new collections only".to_owned();
         let columns = match item.action {
             Action::Append => Err(exists),
-            _ => columns::columns(item, self.route, self.milvus.version()).map(drop),
+            _ => columns::columns(item, &self.server()).map(drop),
         };
         columns.map_err(|why| {
             EngineError::Rejected(format!(

@@ -6,7 +6,7 @@ use super::BinlogError;
 use super::encodings::{deltas, hybrid, indexes};
 use super::pages::{Page, PageKind, bounded, pages};
 use super::parquet_file::ParquetFile;
-use super::values::Values;
+use super::values::{Series, Values};
 
 const PLAIN: u64 = 0;
 const PLAIN_DICTIONARY: u64 = 2;
@@ -15,8 +15,20 @@ const RLE_DICTIONARY: u64 = 8;
 
 /// Most values read from one file. Milvus cuts log files at 64 MiB, which are 8 million timestamps.
 const VALUES_LIMIT: u64 = 1 << 24;
+
 /// Reads a column that holds a value for every row.
 pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, BinlogError> {
+    let damaged = |cause| BinlogError::Corrupt { what: "column", at: file.base, cause };
+    read(file, index, false)?.whole().map_err(damaged)
+}
+
+/// Reads a column in which values may be missing.
+pub(super) fn series(file: &ParquetFile<'_>, index: usize) -> Result<Series, BinlogError> {
+    read(file, index, true)
+}
+
+/// A few bytes can say that many values are missing, so that this is only believed where it may be.
+fn read(file: &ParquetFile<'_>, index: usize, nullable: bool) -> Result<Series, BinlogError> {
     let damaged = |cause: String| BinlogError::Corrupt { what: "column", at: file.base, cause };
     let column = file.columns.get(index).ok_or_else(|| damaged(format!("there is no column {index}")))?;
     if column.repetition_levels > 0 || column.definition_levels > 1 {
@@ -26,7 +38,7 @@ pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, Bin
         return Err(BinlogError::Unsupported { what: format!("{} rows in one file", file.rows) });
     }
     let unread = || BinlogError::Unsupported { what: format!("values of Parquet type {}", column.kind) };
-    let mut values = Values::empty(column).ok_or_else(unread)?;
+    let mut all = Series::from(Values::empty(column).ok_or_else(unread)?);
     let chunks = || file.row_groups.iter().filter_map(|group| group.chunks.get(index));
     bounded(file, chunks())?;
     for chunk in chunks() {
@@ -40,12 +52,24 @@ pub(super) fn column(file: &ParquetFile<'_>, index: usize) -> Result<Values, Bin
                 read.plain(&bytes, count).map_err(|cause| page.damaged(cause))?;
                 dictionary = Some(read);
             } else {
-                let body = strip_levels(&page, &bytes, column.definition_levels, count)?;
-                data(&page, body, count, dictionary.as_ref(), &mut values)?;
+                let (present, body) = levels(&page, &bytes, column.definition_levels, count)?;
+                match present {
+                    None => all.extend_with(|values| data(&page, body, count, dictionary.as_ref(), values))?,
+                    Some(present) if !nullable => {
+                        let missing = present.iter().filter(|present| !**present).count();
+                        return Err(page.damaged(format!("{missing} of {count} values are missing")));
+                    }
+                    Some(present) => {
+                        let mut compact = Values::empty(column).ok_or_else(unread)?;
+                        let there = present.iter().filter(|present| **present).count();
+                        data(&page, body, there, dictionary.as_ref(), &mut compact)?;
+                        all.extend_spread(&compact, &present).map_err(|cause| page.damaged(cause))?;
+                    }
+                }
             }
         }
     }
-    Ok(values)
+    Ok(all)
 }
 
 fn data(
@@ -66,27 +90,46 @@ fn data(
     read.map_err(|cause| page.damaged(cause))
 }
 
-/// Steps over definition levels after proving that no value is missing.
-fn strip_levels<'b>(page: &Page<'_>, bytes: &'b [u8], levels: u32, count: usize) -> Result<&'b [u8], BinlogError> {
+/// Which of a page's values are there, none where all are, and the bytes behind the levels.
+fn levels<'b>(
+    page: &Page<'_>,
+    bytes: &'b [u8],
+    levels: u32,
+    count: usize,
+) -> Result<(Option<Vec<bool>>, &'b [u8]), BinlogError> {
     let cut = || page.damaged("the levels are cut".to_owned());
     let (definition, values) = match page.kind {
         PageKind::DataV2 { repetition, definition, .. } => {
             let rest = bytes.get(repetition..).ok_or_else(cut)?;
             rest.split_at_checked(definition).ok_or_else(cut)?
         }
-        _ if levels == 0 => return Ok(bytes),
+        _ if levels == 0 => return Ok((None, bytes)),
         _ => {
             let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
             rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?
         }
     };
-    if levels > 0 {
-        let mut present = 0_usize;
-        hybrid(definition, 1, count, |level, times| present += if level == 1 { times } else { 0 })
-            .map_err(|cause| page.damaged(cause))?;
-        if present != count {
-            return Err(page.damaged(format!("{} of {count} values are missing", count - present)));
-        }
+    if levels == 0 {
+        return Ok((None, values));
     }
-    Ok(values)
+    // Long runs cost no memory before a value is known to be missing.
+    let (mut seen, mut present, mut strange) = (0_usize, None::<Vec<bool>>, false);
+    hybrid(definition, 1, count, |level, times| {
+        strange |= level > 1;
+        match &mut present {
+            None if level == 1 => {}
+            None => {
+                let mut flags = vec![true; seen];
+                flags.resize(seen + times, false);
+                present = Some(flags);
+            }
+            Some(flags) => flags.resize(seen + times, level == 1),
+        }
+        seen += times;
+    })
+    .map_err(|cause| page.damaged(cause))?;
+    match strange {
+        true => Err(page.damaged("a level is neither 0 nor 1".to_owned())),
+        false => Ok((present, values)),
+    }
 }

@@ -29,7 +29,7 @@ mod values;
 pub use deletes::{Delete, Deletes, Key, live_rows};
 use framing::{Event, LogFile};
 use parquet_file::ParquetFile;
-pub use values::{Fixed, Texts, Values};
+pub use values::{Fixed, Series, Texts, Values};
 
 /// What a log file should be, from its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +177,23 @@ fn group_column(bytes: &Bytes, field: i64) -> Result<Values, BinlogError> {
     }
 }
 
+/// The values of some fields of a file of storage version 2, in row order: those of `wanted` (field ids and their
+/// `schema.DataType`) that are in it.
+pub fn group_series(bytes: &Bytes, wanted: &[(i64, i32)]) -> Result<Vec<(i64, Series)>, BinlogError> {
+    let file = ParquetFile::parse(bytes, 0)?;
+    let mut found = Vec::new();
+    for (index, column) in file.columns.iter().enumerate() {
+        let asked = |(field, _): &&(i64, i32)| column.field == Some(*field);
+        let Some((field, data_type)) = wanted.iter().find(asked) else { continue };
+        if !parquet_file::stores(*data_type, column.kind) {
+            let cause = format!("values of data type {data_type} are stored as Parquet type {}", column.kind);
+            return Err(BinlogError::Corrupt { what: "column", at: 0, cause });
+        }
+        found.push((*field, column::series(&file, index)?));
+    }
+    Ok(found)
+}
+
 /// The primary keys of an insert log of the key field, in row order.
 pub fn primary_keys(bytes: &Bytes) -> Result<Vec<Key>, BinlogError> {
     let mut keys = Vec::new();
@@ -197,7 +214,11 @@ pub fn timestamps(bytes: &Bytes) -> Result<Vec<u64>, BinlogError> {
 
 /// The values of an insert log, in row order: the log `expected` names, of a field of type `data_type`
 /// (`schema.DataType`).
-pub fn values(bytes: &Bytes, expected: &Expected, data_type: i32) -> Result<Values, BinlogError> {
+///
+/// Each type is stored as Parquet has it, seen in files of 2.3.5 and 2.5.27: JSON and serialised arrays as byte strings, vectors as
+/// byte strings of one length. Since 2.4 (Milvus' payload writer): float16 and bfloat16 vectors of two bytes an element, int8
+/// vectors of one, sparse vectors as byte strings. Nulls (2.5) are Parquet's own.
+pub fn series(bytes: &Bytes, expected: &Expected, data_type: i32) -> Result<Series, BinlogError> {
     let damaged = |cause| BinlogError::Corrupt { what: "column", at: 0, cause };
     if bytes.starts_with(parquet_file::MAGIC) {
         return Err(BinlogError::Unsupported { what: "storage version 2".to_owned() });
@@ -207,14 +228,15 @@ pub fn values(bytes: &Bytes, expected: &Expected, data_type: i32) -> Result<Valu
     if file.data_type != data_type {
         return Err(damaged(format!("it holds data type {}, the field is of type {data_type}", file.data_type)));
     }
-    let mut all: Option<Values> = None;
+    let mut all: Option<Series> = None;
     for event in &file.events {
         let payload = ParquetFile::parse(event.payload, event.at)?;
         check_type(&file, &payload)?;
-        let values = single_column(event)?;
+        single(&payload, event.at)?;
+        let more = column::series(&payload, 0)?;
         match &mut all {
-            None => all = Some(values),
-            Some(all) => all.append(values).map_err(damaged)?,
+            None => all = Some(more),
+            Some(all) => all.append(more).map_err(damaged)?,
         }
     }
     all.ok_or_else(|| damaged("it has no rows".to_owned()))
@@ -254,9 +276,16 @@ fn events(bytes: &Bytes, kind: LogKind) -> Result<Vec<Event<'_>>, BinlogError> {
 
 fn single_column(event: &Event<'_>) -> Result<Values, BinlogError> {
     let file = ParquetFile::parse(event.payload, event.at)?;
-    if file.columns.len() != 1 {
-        let cause = format!("{} columns instead of one", file.columns.len());
-        return Err(BinlogError::Corrupt { what: "column", at: event.at, cause });
-    }
+    single(&file, event.at)?;
     column::column(&file, 0)
+}
+
+fn single(file: &ParquetFile<'_>, at: u64) -> Result<(), BinlogError> {
+    match file.columns.len() {
+        1 => Ok(()),
+        others => {
+            let cause = format!("{others} columns instead of one");
+            Err(BinlogError::Corrupt { what: "column", at, cause })
+        }
+    }
 }

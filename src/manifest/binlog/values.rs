@@ -25,6 +25,78 @@ pub enum Values {
     Fixed(Fixed),
 }
 
+/// The values of a field that may be null, in row order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    values: Values,
+    /// Which rows have a value; none where all have.
+    present: Option<Vec<bool>>,
+}
+
+impl Series {
+    /// The values, with anything (zero, empty) in the place of nulls.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Whether a row has no value.
+    pub fn is_null(&self, row: usize) -> bool {
+        self.present.as_ref().is_some_and(|present| present.get(row) == Some(&false))
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values of a column in which none is missing.
+    pub(super) fn whole(self) -> Result<Values, Cause> {
+        match self.present {
+            None => Ok(self.values),
+            Some(_) => Err("values are missing".to_owned()),
+        }
+    }
+
+    /// Appends what `read` appends, of which nothing is missing.
+    pub(super) fn extend_with<E>(&mut self, read: impl FnOnce(&mut Values) -> Result<(), E>) -> Result<(), E> {
+        read(&mut self.values)?;
+        if let Some(present) = &mut self.present {
+            present.resize(self.values.len(), true);
+        }
+        Ok(())
+    }
+
+    /// Appends a row for each of `present`, and to those that are the values of `compact`.
+    pub(super) fn extend_spread(&mut self, compact: &Values, present: &[bool]) -> Result<(), Cause> {
+        let before = self.values.len();
+        self.values.spread(compact, present)?;
+        self.present.get_or_insert_with(|| vec![true; before]).extend_from_slice(present);
+        Ok(())
+    }
+
+    /// Appends the rows of another file of the same field.
+    pub(super) fn append(&mut self, more: Series) -> Result<(), Cause> {
+        let (before, after) = (self.values.len(), more.values.len());
+        self.values.append(more.values)?;
+        if self.present.is_some() || more.present.is_some() {
+            let present = self.present.get_or_insert_with(|| vec![true; before]);
+            present.extend(more.present.unwrap_or_else(|| vec![true; after]));
+        }
+        Ok(())
+    }
+}
+
+impl From<Values> for Series {
+    fn from(values: Values) -> Series {
+        Series { values, present: None }
+    }
+}
+
 /// Byte strings, one after another in one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts {
@@ -119,6 +191,35 @@ impl Values {
         Ok(())
     }
 
+    /// Appends the values of `compact` in the places that are `present`, and zeros and empty texts in the others.
+    fn spread(&mut self, compact: &Values, present: &[bool]) -> Result<(), Cause> {
+        let mut at = 0;
+        for present in present {
+            let from = present.then_some(at);
+            at += usize::from(*present);
+            let cut = || "there are fewer values than the levels say".to_owned();
+            match (&mut *self, compact) {
+                (Values::Booleans(to), Values::Booleans(all)) => to.push(placed(all, from).ok_or_else(cut)?),
+                (Values::Small(to), Values::Small(all)) => to.push(placed(all, from).ok_or_else(cut)?),
+                (Values::Integers(to), Values::Integers(all)) => to.push(placed(all, from).ok_or_else(cut)?),
+                (Values::Floats(to), Values::Floats(all)) => to.push(placed(all, from).ok_or_else(cut)?),
+                (Values::Doubles(to), Values::Doubles(all)) => to.push(placed(all, from).ok_or_else(cut)?),
+                (Values::Texts(to), Values::Texts(all)) => {
+                    to.push(from.map_or(Some(&[][..]), |at| all.get(at)).ok_or_else(cut)?)?;
+                }
+                (Values::Fixed(to), Values::Fixed(all)) => match from {
+                    Some(at) => to.push(all.get(at).ok_or_else(cut)?)?,
+                    None => {
+                        room(to.bytes.len(), to.width)?;
+                        to.bytes.resize(to.bytes.len() + to.width, 0);
+                    }
+                },
+                _ => return Err("the values are of another type".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn empty(column: &Column) -> Option<Values> {
         match column.kind {
             BOOLEAN => Some(Values::Booleans(Vec::new())),
@@ -184,6 +285,11 @@ impl Values {
         }
         Ok(())
     }
+}
+
+/// The value at a place, or a zero where there is no place.
+fn placed<T: Copy + Default>(all: &[T], at: Option<usize>) -> Option<T> {
+    at.map_or(Some(T::default()), |at| all.get(at).copied())
 }
 
 /// Bytes as values of `N` bytes, of which there must be `count`.

@@ -1,7 +1,7 @@
 //! Pure: which rows of a file are not deleted.
 
 use super::Column;
-use crate::manifest::binlog::{Deletes, Key, Values};
+use crate::manifest::binlog::{Deletes, Key, Series, Values};
 
 /// The rows that are not deleted, and not newer than `cut`, by their places. `stamps` may be missing where there are neither
 /// deletes nor a cut.
@@ -10,20 +10,20 @@ use crate::manifest::binlog::{Deletes, Key, Values};
 /// Files of one place that do not hold the same rows.
 pub fn kept(
     columns: &[Column],
-    values: &[Values],
-    stamps: Option<&Values>,
+    values: &[Series],
+    stamps: Option<&Series>,
     deletes: &Deletes,
     cut: Option<u64>,
 ) -> Result<Vec<usize>, String> {
-    let count = values.first().map_or(0, Values::len);
+    let count = values.first().map_or(0, Series::len);
     let lengths = columns.iter().zip(values).map(|(column, values)| (column.name.as_str(), values.len()));
     let mut lengths = lengths.chain(stamps.map(|stamps| ("of timestamps", stamps.len())));
     if let Some((name, length)) = lengths.find(|(_, length)| *length != count) {
         return Err(format!("field {name} has {length} values for {count} rows"));
     }
     let Some(stamps) = stamps else { return Ok((0..count).collect()) };
-    let Values::Integers(stamps) = stamps else { return Err("timestamps are no numbers".to_owned()) };
-    let keys = columns.iter().zip(values).find(|(column, _)| column.primary).map(|(_, values)| values);
+    let Values::Integers(stamps) = stamps.values() else { return Err("timestamps are no numbers".to_owned()) };
+    let keys = columns.iter().zip(values).find(|(column, _)| column.primary).map(|(_, keys)| keys.values());
     let mut rows = Vec::new();
     for (row, stamp) in stamps.iter().enumerate() {
         let stamp = stamp.cast_unsigned();
@@ -50,16 +50,16 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_stay_as_often_as_they_are_newer_than_its_delete() {
-        let keys = [Values::Integers(vec![1, 2, 1, 1, 3])];
-        let stamps = Values::Integers(vec![10, 10, 20, 30, 40]);
+        let keys: [Series; 1] = [Values::Integers(vec![1, 2, 1, 1, 3]).into()];
+        let stamps: Series = Values::Integers(vec![10, 10, 20, 30, 40]).into();
         let deletes: Deletes = [Delete { key: Key::Int(1), timestamp: 20 }, Delete { key: Key::Int(4), timestamp: 99 }]
             .into_iter()
             .collect();
-        let rows = |stamps: Option<&Values>, deletes: &Deletes, cut| kept(&key_column(), &keys, stamps, deletes, cut);
+        let rows = |stamps: Option<&Series>, deletes: &Deletes, cut| kept(&key_column(), &keys, stamps, deletes, cut);
         assert_eq!(rows(Some(&stamps), &deletes, None), Ok(vec![1, 2, 3, 4]));
         assert_eq!(rows(Some(&stamps), &deletes, Some(30)), Ok(vec![1, 2, 3]));
         assert_eq!(rows(None, &Deletes::default(), None), Ok(vec![0, 1, 2, 3, 4]));
-        let short = Values::Integers(vec![10]);
+        let short: Series = Values::Integers(vec![10]).into();
         assert!(rows(Some(&short), &deletes, None).unwrap_err().contains("of timestamps has 1 values for 5 rows"));
     }
 }

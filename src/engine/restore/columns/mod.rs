@@ -16,12 +16,12 @@ mod wire;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-pub use self::comparable::comparable;
-pub use self::insertable::columns;
+pub use self::comparable::{LeftOut, comparable};
+pub use self::insertable::{Server, columns};
 pub use self::live::kept;
 pub use self::requests::{bytes, estimate, requests, segments};
-pub use self::wire::field_data;
-use crate::manifest::CollectionBackupInfo;
+pub use self::wire::{field_data, inserted};
+use crate::manifest::{CollectionBackupInfo, FieldSchema};
 use crate::milvus::DataType;
 
 /// Name of the field that holds undeclared keys.
@@ -42,6 +42,10 @@ pub struct Column {
     dynamic: bool,
     /// Whether it is the key of the collection.
     pub primary: bool,
+    /// Whether rows may be without a value.
+    nullable: bool,
+    /// Whether the server has a value for rows without one.
+    default: bool,
 }
 
 impl Column {
@@ -49,12 +53,49 @@ impl Column {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// A declared field as a column.
+    ///
+    /// # Errors
+    /// The clause that goes on after "field f is ..." where its type is not known here.
+    fn of(field: &FieldSchema) -> Result<Column, String> {
+        let known = |number: i32, among: fn(DataType) -> bool| {
+            DataType::try_from(number).ok().filter(|data_type| among(*data_type))
+        };
+        let told = |number: i32| match DataType::try_from(number) {
+            Ok(data_type) => data_type.as_str_name().to_owned(),
+            Err(_) => number.to_string(),
+        };
+        let data_type = known(field.data_type, is_known)
+            .ok_or_else(|| format!("of type {}, whose values this version does not read", told(field.data_type)))?;
+        let element_type = match data_type {
+            DataType::Array => known(field.element_type, is_element).ok_or_else(|| {
+                format!("an array of type {}, whose values this version does not read", told(field.element_type))
+            })?,
+            _ => DataType::None,
+        };
+        if field.nullable && is_vector(data_type) {
+            return Err("a vector that may be null, and how servers answer those has not been seen".to_owned());
+        }
+        Ok(Column {
+            id: field.field_id,
+            name: field.name.clone(),
+            data_type,
+            element_type,
+            dynamic: false,
+            primary: field.is_primary_key,
+            nullable: field.nullable,
+            default: !field.default_value_base64.is_empty() || !field.default_value_proto.is_empty(),
+        })
+    }
 }
 
-/// The hidden field: the one that has binlogs and is not in the schema.
+/// The hidden field: the one that has binlogs and is not in the schema. Where binlogs are named by groups of columns it is
+/// the one whose number is missing, or the next: servers count on from 100 (milvus-wire.md 2.3).
 fn dynamic(info: &CollectionBackupInfo, declared: &BTreeSet<i64>) -> Result<Column, String> {
     let logged: BTreeSet<i64> = info
         .segments()
+        .filter(|segment| segment.storage_version < 2)
         .flat_map(|segment| segment.insert_logs().map(|(field, _)| field))
         .filter(|field| !SYSTEM_FIELDS.contains(field) && !declared.contains(field))
         .collect();
@@ -63,8 +104,11 @@ fn dynamic(info: &CollectionBackupInfo, declared: &BTreeSet<i64>) -> Result<Colu
     let id = match (recorded, logged.as_slice()) {
         (Some(id), _) => id,
         (None, [id]) => *id,
-        // Without a row there is no binlog, and none is asked for.
-        (None, []) => declared.last().map_or(0, |last| last + 1),
+        (None, []) => {
+            let groups = info.schema.struct_array_fields.iter().map(|group| group.field_id);
+            let taken: BTreeSet<i64> = declared.iter().copied().chain(groups).collect();
+            (100..).find(|id| !taken.contains(id)).unwrap_or_default()
+        }
         (None, _) => return Err("has dynamic values in several fields".to_owned()),
     };
     Ok(Column {
@@ -74,12 +118,25 @@ fn dynamic(info: &CollectionBackupInfo, declared: &BTreeSet<i64>) -> Result<Colu
         element_type: DataType::None,
         dynamic: true,
         primary: false,
+        nullable: false,
+        default: false,
     })
 }
 
 fn is_known(data_type: DataType) -> bool {
-    is_element(data_type)
-        || matches!(data_type, DataType::Array | DataType::Json | DataType::BinaryVector | DataType::FloatVector)
+    is_element(data_type) || is_vector(data_type) || matches!(data_type, DataType::Array | DataType::Json)
+}
+
+fn is_vector(data_type: DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::BinaryVector
+            | DataType::FloatVector
+            | DataType::Float16Vector
+            | DataType::BFloat16Vector
+            | DataType::SparseFloatVector
+            | DataType::Int8Vector
+    )
 }
 
 fn is_element(data_type: DataType) -> bool {
@@ -101,13 +158,12 @@ mod fixtures {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::engine::restore::plan::{Action, Item, Route};
+    use crate::engine::restore::plan::{Action, Item};
     use crate::engine::select::Name;
     use crate::manifest::backup_info::PartitionBackupInfo;
-    use crate::manifest::{Binlog, FieldBinlog, FieldSchema, KeyValuePair, SegmentBackupInfo};
-    use crate::milvus::ServerVersion;
+    use crate::manifest::{Binlog, FieldBinlog, KeyValuePair, SegmentBackupInfo};
 
-    fn field(id: i64, data_type: DataType) -> FieldSchema {
+    pub(super) fn field(id: i64, data_type: DataType) -> FieldSchema {
         FieldSchema { field_id: id, name: format!("f{id}"), data_type: data_type.into(), ..Default::default() }
     }
 
@@ -141,6 +197,6 @@ mod fixtures {
     }
 
     pub(super) fn key_column() -> Vec<Column> {
-        columns(&item(), Route::Partitions, &ServerVersion::parse("v2.3.5")).unwrap().into_iter().take(1).collect()
+        item().info.schema.fields.iter().take(1).map(|field| Column::of(field).unwrap()).collect()
     }
 }

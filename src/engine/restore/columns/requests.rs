@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::restore::plan::{Batch, BatchKind, Item};
 use crate::manifest::SegmentBackupInfo;
-use crate::manifest::binlog::Values;
+use crate::manifest::binlog::{Series, Values};
 use crate::milvus::DataType;
 
 /// Bytes a batch has once it is unpacked, as far as that is known before: numbers and vectors by their width, texts by their
@@ -22,6 +22,8 @@ fn width(data_type: i32, params: &[crate::manifest::KeyValuePair]) -> u64 {
     };
     match DataType::try_from(data_type) {
         Ok(DataType::FloatVector) => dim().saturating_mul(4),
+        Ok(DataType::Float16Vector | DataType::BFloat16Vector) => dim().saturating_mul(2),
+        Ok(DataType::Int8Vector) => dim(),
         Ok(DataType::BinaryVector) => dim() / 8,
         _ => 8,
     }
@@ -36,8 +38,9 @@ pub fn segments<'i>(item: &'i Item<'_>, batch: &'i Batch) -> impl Iterator<Item 
 }
 
 /// Bytes a value takes in a request, about.
-fn size(values: &Values, row: usize) -> usize {
-    match values {
+fn size(series: &Series, row: usize) -> usize {
+    match series.values() {
+        _ if series.is_null(row) => 1,
         Values::Booleans(_) => 1,
         Values::Small(_) | Values::Floats(_) => 4,
         Values::Integers(_) | Values::Doubles(_) => 9,
@@ -47,7 +50,7 @@ fn size(values: &Values, row: usize) -> usize {
 }
 
 /// Cuts rows into requests of at most `limit` bytes, or of one row where that is larger.
-pub fn requests(values: &[Values], rows: &[usize], limit: usize) -> Vec<Range<usize>> {
+pub fn requests(values: &[Series], rows: &[usize], limit: usize) -> Vec<Range<usize>> {
     let mut cut = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (at, row) in rows.iter().enumerate() {
@@ -65,7 +68,7 @@ pub fn requests(values: &[Values], rows: &[usize], limit: usize) -> Vec<Range<us
 }
 
 /// Bytes of rows in a request, about.
-pub fn bytes(values: &[Values], rows: &[usize]) -> u64 {
+pub fn bytes(values: &[Series], rows: &[usize]) -> u64 {
     rows.iter().map(|row| values.iter().map(|column| size(column, *row) as u64).sum::<u64>()).sum()
 }
 
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn requests_are_cut_by_bytes_and_hold_at_least_one_row() {
         // Nine bytes each.
-        let values = [Values::Integers(vec![0; 10])];
+        let values: [Series; 1] = [Values::Integers(vec![0; 10]).into()];
         let rows: Vec<usize> = (0..10).step_by(2).collect();
         assert_eq!(requests(&values, &rows, 20), [0..2, 2..4, 4..5]);
         assert_eq!(requests(&values, &rows, 1), [0..1, 1..2, 2..3, 3..4, 4..5]);

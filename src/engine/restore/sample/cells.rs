@@ -14,6 +14,8 @@ pub type Row = Vec<Cell>;
 /// One value.
 #[derive(Clone)]
 pub enum Cell {
+    /// No value, which is not an empty one.
+    Null,
     /// Truth value.
     Bool(bool),
     /// Number of any width.
@@ -30,6 +32,8 @@ pub enum Cell {
     Array(Vec<Cell>),
     /// Vector by its bytes.
     Vector(Vec<u8>),
+    /// Sparse vector: positions in ascending order, with the bits of their values.
+    Sparse(Vec<(u32, u32)>),
 }
 
 impl PartialEq for Cell {
@@ -42,6 +46,8 @@ impl PartialEq for Cell {
             (Cell::Text(one), Cell::Text(other)) => one == other,
             (Cell::Array(one), Cell::Array(other)) => one == other,
             (Cell::Vector(one), Cell::Vector(other)) => one == other,
+            (Cell::Sparse(one), Cell::Sparse(other)) => one == other,
+            (Cell::Null, Cell::Null) => true,
             // A server may write the same document otherwise.
             (Cell::Json(one), Cell::Json(other)) => one == other || same_json(one, other),
             _ => false,
@@ -58,12 +64,13 @@ impl Cell {
     /// Bytes it takes in an answer, about.
     pub fn size(&self) -> usize {
         match self {
-            Cell::Bool(_) => 1,
+            Cell::Bool(_) | Cell::Null => 1,
             Cell::Float(_) => 4,
             Cell::Int(_) | Cell::Double(_) => 9,
             Cell::Text(text) => text.len() + 4,
             Cell::Json(bytes) | Cell::Vector(bytes) => bytes.len() + 4,
             Cell::Array(cells) => cells.iter().map(Cell::size).sum(),
+            Cell::Sparse(pairs) => pairs.len() * 8 + 4,
         }
     }
 }
@@ -77,24 +84,70 @@ pub fn length(field: &Field) -> usize {
 }
 
 /// The values of a column, none where they are of a kind that is not known or do not make `rows` values.
+///
+/// Where a flag says that a row is null, the column has a value for every row, as servers answer, or only for the others, as
+/// they take them (Milvus' proxy calls the forms full and compressed).
 pub fn cells(column: &FieldData, rows: usize) -> Option<Vec<Cell>> {
-    let cells = match column.field.as_ref()? {
-        Field::Scalars(scalars) => scalar_cells(scalars)?,
-        Field::Vectors(vectors) => {
-            let bytes: Vec<u8> = match vectors.data.as_ref()? {
-                vector_field::Data::FloatVector(floats) => {
-                    floats.data.iter().flat_map(|one| one.to_le_bytes()).collect()
-                }
-                vector_field::Data::BinaryVector(bytes) => bytes.clone(),
-            };
-            let width = bytes.len().checked_div(rows)?;
-            if width == 0 || bytes.len() != width * rows {
-                return None;
-            }
-            bytes.chunks(width).map(|vector| Cell::Vector(vector.to_vec())).collect()
-        }
+    let flags = &column.valid_data;
+    let there = flags.iter().filter(|flag| **flag).count();
+    if !flags.is_empty() && flags.len() != rows {
+        return None;
+    }
+    let nulls = rows - if flags.is_empty() { rows } else { there };
+    let cells = match column.field.as_ref() {
+        Some(Field::Scalars(scalars)) => scalar_cells(scalars)?,
+        Some(Field::Vectors(vectors)) => vector_cells(vectors.data.as_ref()?, rows - nulls)?,
+        None if nulls == rows && rows > 0 => Vec::new(),
+        None => return None,
     };
-    (cells.len() == rows).then_some(cells)
+    if nulls == 0 {
+        return (cells.len() == rows).then_some(cells);
+    }
+    let full = match cells.len() {
+        length if length == rows => true,
+        length if length == there => false,
+        _ => return None,
+    };
+    let mut cells = cells.into_iter();
+    let cell = |flag: &bool| match (flag, full) {
+        (true, _) => cells.next(),
+        (false, true) => cells.next().map(|_| Cell::Null),
+        (false, false) => Some(Cell::Null),
+    };
+    flags.iter().map(cell).collect()
+}
+
+fn vector_cells(data: &vector_field::Data, rows: usize) -> Option<Vec<Cell>> {
+    let floats: Vec<u8>;
+    let bytes = match data {
+        vector_field::Data::SparseFloatVector(sparse) => {
+            return sparse.contents.iter().map(|content| sparse_cell(content)).collect();
+        }
+        vector_field::Data::FloatVector(all) => {
+            floats = all.data.iter().flat_map(|one| one.to_le_bytes()).collect();
+            &floats
+        }
+        vector_field::Data::BinaryVector(bytes)
+        | vector_field::Data::Float16Vector(bytes)
+        | vector_field::Data::Bfloat16Vector(bytes)
+        | vector_field::Data::Int8Vector(bytes) => bytes,
+    };
+    let width = bytes.len().checked_div(rows)?;
+    if width == 0 || bytes.len() != width * rows {
+        return None;
+    }
+    Some(bytes.chunks(width).map(|vector| Cell::Vector(vector.to_vec())).collect())
+}
+
+/// Pairs of a position and a float, 4 bytes each; servers sort them by position.
+fn sparse_cell(content: &[u8]) -> Option<Cell> {
+    let (pairs, rest) = content.as_chunks::<8>();
+    let split = |[a, b, c, d, e, f, g, h]: &[u8; 8]| {
+        (u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h]))
+    };
+    let mut pairs: Vec<(u32, u32)> = pairs.iter().map(split).collect();
+    pairs.sort_unstable();
+    rest.is_empty().then_some(Cell::Sparse(pairs))
 }
 
 fn scalar_cells(scalars: &ScalarField) -> Option<Vec<Cell>> {
@@ -140,7 +193,7 @@ mod tests {
 
     use super::*;
     use crate::milvus::proto::schema::{
-        ArrayArray, DoubleArray, FloatArray, JsonArray, LongArray, StringArray, VectorField,
+        ArrayArray, DoubleArray, FloatArray, JsonArray, LongArray, SparseFloatArray, StringArray, VectorField,
     };
 
     fn scalars(data: Data) -> FieldData {
@@ -183,6 +236,53 @@ mod tests {
         let of = |data: Vec<i64>| array(&ScalarField { data: Some(Data::LongData(LongArray { data })) });
         assert!(equal(&of(vec![1, 2]), &of(vec![1, 2])) && !equal(&of(vec![1, 2]), &of(vec![2, 1])));
         assert!(equal(&of(vec![]), &array(&ScalarField::default())));
+    }
+
+    fn nullable(data: Vec<i64>, valid_data: &[bool]) -> FieldData {
+        FieldData { valid_data: valid_data.to_vec(), ..longs(data) }
+    }
+
+    #[test]
+    fn nulls_are_told_from_zeros_in_both_forms_of_a_column() {
+        let flags = [true, false, true];
+        let (full, compressed) = (nullable(vec![7, 0, 8], &flags), nullable(vec![7, 8], &flags));
+        let wanted = [Cell::Int(7), Cell::Null, Cell::Int(8)];
+        assert!(cells(&full, 3).unwrap() == wanted && cells(&compressed, 3).unwrap() == wanted);
+        assert!(cells(&longs(vec![7, 0, 8]), 3).unwrap() != wanted);
+        assert!(cells(&nullable(vec![7], &flags), 3).is_none());
+        assert!(cells(&nullable(vec![7, 8], &[true, false]), 3).is_none());
+        // Of nothing but nulls there may be no values of any kind.
+        let empty = FieldData { field: None, ..nullable(vec![], &[false, false]) };
+        assert!(cells(&empty, 2).unwrap() == [Cell::Null, Cell::Null]);
+        assert!(cells(&FieldData { field: None, ..longs(vec![]) }, 2).is_none());
+    }
+
+    fn vector(data: vector_field::Data) -> FieldData {
+        FieldData { field: Some(Field::Vectors(VectorField { dim: 2, data: Some(data) })), ..FieldData::default() }
+    }
+
+    #[test]
+    fn vectors_of_small_numbers_are_compared_by_their_bytes() {
+        for of in
+            [vector_field::Data::Float16Vector, vector_field::Data::Bfloat16Vector, vector_field::Data::Int8Vector]
+        {
+            let (one, other) = (vector(of(vec![1, 2, 3, 4])), vector(of(vec![1, 2, 3, 5])));
+            assert!(equal(&one, &one) && !equal(&one, &other));
+        }
+    }
+
+    #[test]
+    fn sparse_vectors_are_equal_by_their_pairs_whatever_the_order() {
+        let pair = |at: u32, value: f32| [at.to_le_bytes(), value.to_le_bytes()].concat();
+        let sparse = |contents: Vec<u8>| {
+            vector(vector_field::Data::SparseFloatVector(SparseFloatArray { contents: vec![contents], dim: 9 }))
+        };
+        let sorted = sparse([pair(1, 0.5), pair(8, 2.0)].concat());
+        assert!(equal(&sorted, &sparse([pair(8, 2.0), pair(1, 0.5)].concat())));
+        assert!(!equal(&sorted, &sparse([pair(1, 0.5), pair(7, 2.0)].concat())));
+        assert!(!equal(&sorted, &sparse([pair(1, 0.5), pair(8, 2.5)].concat())));
+        assert!(!equal(&sorted, &sparse(pair(1, 0.5))));
+        assert!(cells(&sparse(vec![0; 7]), 1).is_none());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use crate::engine::restore::columns::Column;
-use crate::engine::restore::rows::{TIMESTAMP_FIELD, logs_of};
+use crate::engine::restore::fields::places;
+use crate::engine::restore::rows::TIMESTAMP_FIELD;
 use crate::manifest::binlog::Key;
 use crate::manifest::{CollectionBackupInfo, SegmentBackupInfo};
 
@@ -21,14 +22,20 @@ pub struct Spot<'i> {
     pub at: usize,
 }
 
-/// All places whose files can be read for these columns: storage version 1, with as many files of every field.
+/// All places whose files can be read for these columns: those of segments with as many files of every field or group.
 pub fn readable<'i>(info: &'i CollectionBackupInfo, columns: &'i [Column]) -> impl Iterator<Item = Spot<'i>> {
-    let segments = info.segments().filter(|segment| !segment.is_l0 && segment.storage_version < 2);
+    let segments = info.segments().filter(|segment| !segment.is_l0);
     segments.flat_map(move |segment| {
-        let files = logs_of(segment, TIMESTAMP_FIELD).len();
-        let even = columns.iter().all(|column| logs_of(segment, column.id).len() == files);
-        (0..if even { files } else { 0 }).map(move |at| Spot { segment, at })
+        let fields = columns.iter().map(|column| column.id).chain([TIMESTAMP_FIELD]);
+        (0..places(segment, fields).unwrap_or_default()).map(move |at| Spot { segment, at })
     })
+}
+
+/// A segment with rows whose files cannot be put together, by its id.
+pub fn uneven(info: &CollectionBackupInfo, columns: &[Column]) -> Option<i64> {
+    let fields = || columns.iter().map(|column| column.id).chain([TIMESTAMP_FIELD]);
+    let mut segments = info.segments().filter(|segment| !segment.is_l0 && segment.insert_logs().next().is_some());
+    segments.find(|segment| places(segment, fields()).is_none()).map(|segment| segment.segment_id)
 }
 
 /// Those that rows are taken from, spread over the segments by nothing but their ids.
@@ -112,12 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn segments_without_all_files_and_of_another_storage_version_are_left_out() {
+    fn segments_without_all_files_and_of_an_unknown_storage_version_are_left_out() {
         let mut info = collection(&[1, 1, 1]);
         let segments = &mut info.partition_backups[0].segment_backups;
         segments[0].binlogs.pop();
-        segments[1].storage_version = 2;
+        segments[1].storage_version = 3;
         assert_eq!(chosen(&info), [(3, 0)]);
+        let uneven = |info: &CollectionBackupInfo| uneven(info, &comparable(info).unwrap().0);
+        assert_eq!(uneven(&info), Some(1));
+        assert_eq!(uneven(&collection(&[2, 0, 1])), None);
     }
 
     #[test]

@@ -9,20 +9,19 @@
 mod cells;
 mod choose;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use self::cells::{Cell, Row, difference};
 use self::choose::{ROWS, Spot, can_be_asked_for, expression, spread};
-use super::columns::{self, Column};
+use super::columns::{self, Column, LeftOut};
 use super::plan::{Action, Item};
-use super::rows::{self, TIMESTAMP_FIELD};
+use super::rows;
 use super::{Restore, finish};
 use crate::engine::error::{EngineError, bounded};
 use crate::engine::patience::patient;
 use crate::exit::Class;
-use crate::manifest::binlog::{BinlogError, Key, Values};
-use crate::milvus::DataType;
+use crate::manifest::binlog::{BinlogError, Key, Series, Values};
 
 /// Bytes of rows in one answer, about.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -36,18 +35,30 @@ pub struct Compared {
     pub warnings: Vec<String>,
 }
 
+/// Values of the columns at a place, and which of its rows are live.
+type Live = (Vec<Series>, Vec<usize>);
+
 /// A row of the backup.
 struct Wanted {
     key: Key,
     row: Row,
 }
 
+/// The rows of a collection that are asked for.
+struct Chosen {
+    wanted: Vec<Wanted>,
+    /// Why files were not read.
+    unread: Option<String>,
+    /// Whether there were rows with keys that no question can hold.
+    unaskable: bool,
+}
+
 /// What is compared of a collection.
 struct Table {
     columns: Vec<Column>,
     primary: usize,
-    /// Fields that cannot be compared, by name.
-    left_out: BTreeSet<String>,
+    /// Fields that cannot be compared.
+    left_out: LeftOut,
 }
 
 impl Table {
@@ -58,7 +69,8 @@ impl Table {
     /// Without one of its columns, which is no key.
     fn leave_out(&mut self, at: usize) {
         let column = self.columns.remove(at);
-        self.left_out.insert(column.name().to_owned());
+        let why = "stored in another form than its type has";
+        self.left_out.insert(column.name().to_owned(), why.to_owned());
         self.primary -= usize::from(at < self.primary);
     }
 }
@@ -76,24 +88,22 @@ impl Restore<'_> {
     ) -> Result<Compared, EngineError> {
         let not = |why: &str| Ok(not_compared(item, why));
         if item.action == Action::Append {
-            return not("other rows may be in it under the same keys");
+            return not("it was there before, and other rows may be in it under the same keys");
         }
         if item.key.is_some() {
-            return not("only a server can read what is encrypted");
+            return not("its files are encrypted, and only a Milvus with their key can read them");
         }
         let (columns, left_out) = match columns::comparable(&item.info) {
             Ok(comparable) => comparable,
             Err(why) => return not(&why),
         };
         let primary = columns.iter().position(|column| column.primary).unwrap_or_default();
-        let mut table = Table { columns, primary, left_out: left_out.into_iter().collect() };
-        let wanted = self.wanted(item, &mut table).await?;
+        let mut table = Table { columns, primary, left_out };
+        let Chosen { wanted, unread, unaskable } = self.wanted(item, &mut table).await?;
         if wanted.is_empty() {
-            return match expected.end() {
-                0 => Ok(Compared::default()),
-                _ if item.info.segments().any(|segment| segment.storage_version > 1) => {
-                    not("rows of storage version 2 cannot be read here")
-                }
+            return match (expected.end(), unread) {
+                (0, _) => Ok(Compared::default()),
+                (_, Some(why)) => not(&format!("none of its files can be read here ({why})")),
                 _ => not("none of its rows can be read from the backup and asked for by its key"),
             };
         }
@@ -106,9 +116,19 @@ impl Restore<'_> {
         }
         outcome?;
         let mut warnings = Vec::new();
+        if let Some(why) = unread {
+            warnings.push(format!("some files of {} were not compared with the backup: {why}", item.target));
+        }
+        if unaskable {
+            warnings.push(format!(
+                "rows of {} whose keys hold quotes, backslashes or control characters were not compared with the backup: servers \
+                 differ in how they read those in a question",
+                item.target
+            ));
+        }
         if !table.left_out.is_empty() {
-            let names: Vec<&str> = table.left_out.iter().map(String::as_str).collect();
-            warnings.push(format!("fields of {} that were not compared: {}", item.target, names.join(", ")));
+            let told: Vec<String> = table.left_out.iter().map(|(name, why)| format!("{name} (it is {why})")).collect();
+            warnings.push(format!("fields of {} that were not compared: {}", item.target, told.join(", ")));
         }
         tracing::info!(collection = %item.target, rows = wanted.len(), "compared with the backup");
         Ok(Compared { rows: wanted.len() as u64, warnings })
@@ -137,53 +157,58 @@ impl Restore<'_> {
     }
 
     /// Live rows of the backup that are asked for.
-    async fn wanted(&self, item: &Item<'_>, table: &mut Table) -> Result<Vec<Wanted>, EngineError> {
+    async fn wanted(&self, item: &Item<'_>, table: &mut Table) -> Result<Chosen, EngineError> {
         let (all, primary) = (table.columns.clone(), table.primary);
         let spots = choose::spots(&item.info, &all);
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let (mut wanted, mut unaskable): (Vec<Wanted>, _) = (Vec::new(), false);
+        let mut unread = choose::uneven(&item.info, &all).map(|segment| {
+            format!("segment {segment} has not as many files of every field, as where one was added later")
+        });
         for (spots_left, spot) in (1..=spots.len()).rev().zip(spots) {
-            let Some((values, mut kept)) = self.live_at(item, &all, spot).await? else { continue };
+            let (values, mut kept) = match self.live_at(item, &all, spot).await? {
+                Ok(live) => live,
+                Err(why) => {
+                    unread = Some(why.to_string());
+                    continue;
+                }
+            };
             let askable = |row: &usize| key_at(values.get(primary)?, *row).filter(can_be_asked_for);
+            let live = kept.len();
             kept.retain(|row| askable(row).is_some());
+            unaskable |= kept.len() < live;
             let part = ROWS.saturating_sub(wanted.len()).div_ceil(spots_left);
             let places: Vec<usize> = spread(kept.len(), part).into_iter().map(|at| kept[at]).collect();
             wanted.extend(taken(item, &all, &values, &places, table)?);
         }
         // A field that was left out at a later place is in the rows of the earlier ones.
-        let keep: Vec<bool> = all.iter().map(|column| !table.left_out.contains(column.name())).collect();
+        let keep: Vec<bool> = all.iter().map(|column| !table.left_out.contains_key(column.name())).collect();
         for one in &mut wanted {
             let mut kept = keep.iter();
             one.row.retain(|_| kept.next().copied().unwrap_or_default());
         }
-        Ok(wanted)
+        Ok(Chosen { wanted, unread, unaskable })
     }
 
-    /// The values at a place and which of its rows are live; none where this version does not read them.
+    /// The values at a place and which of its rows are live, or why this version does not read them.
     async fn live_at(
         &self,
         item: &Item<'_>,
         columns: &[Column],
         Spot { segment, at }: Spot<'_>,
-    ) -> Result<Option<(Vec<Values>, Vec<usize>)>, EngineError> {
+    ) -> Result<Result<Live, BinlogError>, EngineError> {
         let cut = self.counted_to(item);
-        let values = match self.values(segment, columns, at).await {
-            Err(EngineError::Binlog { key, source: BinlogError::Unsupported { what } }) => {
-                tracing::info!(key, what, "not compared");
-                return Ok(None);
+        let deletes = rows::all_deletes(self.artifact, &item.info, segment, cut).await?;
+        let timed = !deletes.is_empty() || cut.is_some();
+        let (values, stamps) = match self.values(segment, columns, at, timed).await {
+            Err(EngineError::Binlog { key, source: source @ BinlogError::Unsupported { .. } }) => {
+                tracing::info!(key, "not compared: {source}");
+                return Ok(Err(source));
             }
             values => values?,
         };
-        let deletes = rows::all_deletes(self.artifact, &item.info, segment, cut).await?;
-        let stamps = rows::logs_of(segment, TIMESTAMP_FIELD).get(at).copied();
-        let stamps = match stamps.filter(|_| !deletes.is_empty() || cut.is_some()) {
-            Some(log) => {
-                Some(rows::values(self.artifact, segment, (TIMESTAMP_FIELD, DataType::Int64.into()), log).await?)
-            }
-            None => None,
-        };
         let damaged = |why| EngineError::Damaged(format!("segment {} of {}: {why}", segment.segment_id, item.source));
         let kept = columns::kept(columns, &values, stamps.as_ref(), &deletes, cut).map_err(damaged)?;
-        Ok(Some((values, kept)))
+        Ok(Ok((values, kept)))
     }
 
     async fn ask_and_compare(&self, item: &Item<'_>, table: &Table, wanted: &[Wanted]) -> Result<(), EngineError> {
@@ -261,14 +286,14 @@ impl Restore<'_> {
             if doubted.iter().all(|(_, found)| found.is_empty()) {
                 return Ok(());
             }
-            let Some((values, kept)) = self.live_at(item, keys, spot).await? else { continue };
+            let Ok((values, kept)) = self.live_at(item, keys, spot).await? else { continue };
             let wanted =
                 |row: &usize| key_at(&values[0], *row).is_some_and(|key| doubted.iter().any(|(one, _)| one.key == key));
             let places: Vec<usize> = kept.into_iter().filter(wanted).collect();
             if places.is_empty() {
                 continue;
             }
-            let values = self.values(spot.segment, &table.columns, spot.at).await?;
+            let (values, _) = self.values(spot.segment, &table.columns, spot.at, false).await?;
             let columns = table.columns.iter().zip(&values);
             let data = columns.map(|(column, values)| columns::field_data(column, values, &places));
             let Ok(data) = data.collect::<Result<Vec<_>, String>>() else { continue };
@@ -291,7 +316,7 @@ fn not_compared(item: &Item<'_>, why: &str) -> Compared {
 fn taken(
     item: &Item<'_>,
     all: &[Column],
-    values: &[Values],
+    values: &[Series],
     places: &[usize],
     table: &mut Table,
 ) -> Result<Vec<Wanted>, EngineError> {
@@ -341,8 +366,8 @@ fn key_of(cell: &Cell) -> Option<Key> {
     }
 }
 
-fn key_at(keys: &Values, row: usize) -> Option<Key> {
-    match keys {
+fn key_at(keys: &Series, row: usize) -> Option<Key> {
+    match keys.values() {
         Values::Integers(keys) => keys.get(row).copied().map(Key::Int),
         Values::Texts(keys) => String::from_utf8(keys.get(row)?.to_vec()).ok().map(Key::Text),
         _ => None,
