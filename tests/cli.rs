@@ -224,6 +224,7 @@ fn arguments_that_make_no_sense_end_with_the_code_for_settings() {
         &["restore", "-n", "b", "--drop_exist_collection=maybe"],
         &["create", "--strategy", "fast"],
         &["create", "--nonsense"],
+        &["verify", "-n", "b", "--requests-per-second", "0"],
         &["nonsense"],
     ] {
         world.run(arguments).expect(20, &["error:"]);

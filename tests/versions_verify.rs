@@ -5,7 +5,7 @@
 mod fake_milvus;
 
 use fake_milvus::site::{BACKUPS, Site, Version, done, fill, pair, refused};
-use milvus_backup_operator::engine::task::{Report, Verification, VerifyLevel};
+use milvus_backup_operator::engine::task::{Limits, Report, RestoreTask, Verification, VerifyLevel, VerifyTask, Work};
 use milvus_backup_operator::exit::Class;
 use milvus_backup_operator::storage::{ObjectMeta, Store, delete_prefix, list_all};
 use rstest::rstest;
@@ -117,4 +117,29 @@ async fn what_is_no_backup_is_not_verified() {
     refused(&site.verify(Manifest, 100).await, "Damaged", "was never finished");
     delete_prefix(&bucket, "prod/nightly/").await.unwrap();
     refused(&site.verify(Manifest, 100).await, "ArtifactMissing", "there is no backup");
+}
+
+#[tokio::test]
+async fn rows_that_all_fields_of_a_segment_lack_end_a_backup_that_is_read() {
+    let site = Site::filled((2, 3, 5)).await;
+    let rows = {
+        let mut world = site.source.world().await;
+        let segment = &mut world.find_mut("shop", "docs").unwrap().segments[0];
+        segment.rows += 1;
+        segment.rows
+    };
+    refused(&site.backup().await, "Damaged", &format!("has {} rows, its segment {rows}", rows - 1));
+    assert!(objects(&site).await.iter().all(|object| !object.key.ends_with("manifest.json")));
+}
+
+#[tokio::test]
+async fn a_backup_is_made_read_and_verified_under_limits() {
+    let site = Site::filled((2, 5, 27)).await;
+    let limits = Limits { concurrency: Some(1), bytes_per_second: Some(1 << 30), requests_per_second: Some(100_000) };
+    let mut backup = site.backup_task();
+    backup.limits = limits.clone();
+    done(&site.run(Work::Backup(Box::new(backup)), 1).await);
+    let RestoreTask { artifact, source: location, .. } = site.restore_task();
+    let task = VerifyTask { artifact, location, level: Checksum, sample_percent: 100, seed: 1, limits };
+    done(&site.run(Work::Verify(task), 1).await);
 }

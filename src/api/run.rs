@@ -130,15 +130,16 @@ impl From<&Resources> for ResourceRequirements {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Objects copied or imported at once; absent: the engine decides.
+    /// Objects copied, imported or read at once; absent: the engine decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub concurrency: Option<i32>,
-    /// Most bytes copied in a second, whether they flow through the pod or the store copies by itself; absent: no bound.
+    /// Most bytes copied in a second, whether they flow through the pod or the store copies by itself, and most bytes read in a
+    /// second where objects are looked into; absent: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub bytes_per_second: Option<i64>,
-    /// Most requests in a second for copying objects; absent: no bound.
+    /// Most requests in a second for copying objects or looking into them; absent: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub requests_per_second: Option<i32>,

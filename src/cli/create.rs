@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::LimitArgs;
 use super::output::{self, Ended, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
@@ -39,6 +40,8 @@ pub struct CreateArgs {
     /// With users, roles and grants.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t, value_name = "BOOL", hide_possible_values = true, hide_default_value = true)]
     rbac: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -106,9 +109,9 @@ impl CreateArgs {
         warnings.iter().for_each(|warning| output::warn(warning));
         let name = request.name.get_or_insert_with(|| default_name("backup", Timestamp::now())).clone();
         let id = request.id.get_or_insert_with(operations::new_id).clone();
-        let settings = session.settings();
+        let settings = self.limits.onto(session.settings());
         let work = async |counters: &Counters, cancel: &CancellationToken| {
-            operations::create(settings, request, counters, cancel).await
+            operations::create(&settings, request, counters, cancel).await
         };
         watched(&session, self.output, (&name, &id), "create backup success", work).await
     }

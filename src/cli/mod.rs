@@ -7,6 +7,7 @@
 mod catalog;
 mod config;
 mod create;
+mod limits;
 mod migrate;
 mod output;
 mod pages;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::create::{old_filter, watched};
+use super::limits::LimitArgs;
 use super::output::{self, Output};
 use super::shell::Session;
 use crate::engine::progress::Counters;
@@ -65,6 +66,8 @@ pub struct RestoreArgs {
     /// field with the backup, none trusts the import.
     #[arg(long, value_enum, default_value_t)]
     verify: Proof,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -191,9 +194,9 @@ impl RestoreArgs {
         warnings.iter().for_each(|warning| output::warn(warning));
         let name = request.name.clone();
         let id = request.id.get_or_insert_with(|| default_name("restore", Timestamp::now())).clone();
-        let settings = session.settings();
+        let settings = self.limits.onto(session.settings());
         let work = async |counters: &Counters, cancel: &CancellationToken| {
-            operations::restore(settings, request, counters, cancel).await
+            operations::restore(&settings, request, counters, cancel).await
         };
         watched(&session, self.output, (&name, &id), "restore backup success", work).await
     }

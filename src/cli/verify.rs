@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::create::watched;
+use super::limits::LimitArgs;
 use super::output::Output;
 use super::shell::Session;
 use crate::engine::progress::Counters;
@@ -28,6 +29,8 @@ pub struct VerifyArgs {
     /// Which share; the result names it. The same seed reads the same objects; one is made up where none is given.
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Shape of the result.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -63,9 +66,9 @@ impl VerifyArgs {
     /// Verifies and says what is wrong.
     pub async fn run(self, session: Session) -> ExitCode {
         let request = self.request();
-        let settings = session.settings();
+        let settings = self.limits.onto(session.settings());
         let work = async |counters: &Counters, cancel: &CancellationToken| {
-            operations::verify(settings, request, counters, cancel).await
+            operations::verify(&settings, request, counters, cancel).await
         };
         watched(&session, self.output, (&self.name, ""), "verify backup success", work).await
     }

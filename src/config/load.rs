@@ -135,7 +135,7 @@ fn settings(values: &Values, problems: &mut Vec<String>) -> Settings {
         milvus_storage: storage(values, "milvus.storage", problems),
         backup_storage: storage(values, "backup.storage", problems),
         pause_gc: values.flag("backup.pauseGC"),
-        transfer: Transfer { concurrency: transfer.and_then(|value| value.text.parse().ok()) },
+        transfer: Transfer { concurrency: transfer.and_then(|value| value.text.parse().ok()), ..Transfer::default() },
         server: Server { swagger_base_path: text("server.swaggerBasePath") },
         cloud: Cloud {
             endpoint: some("zillizCloud.endpoint").unwrap_or("https://api.cloud.zilliz.com").to_owned(),

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::engine::secret::Secret;
+use crate::engine::task::Limits;
 
 /// Everything a run needs to know about its surroundings. Holds no secret that `Debug` would show.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,11 +171,15 @@ pub enum Auth {
     ServiceAccount(PathBuf),
 }
 
-/// How objects get from one store to the other.
+/// How objects get from one store to the other, and how they are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transfer {
     /// Objects in flight at once; none for the engine's own bound.
     pub concurrency: Option<u32>,
+    /// Most bytes in a second. No key of a file: said for a single run.
+    pub bytes_per_second: Option<u64>,
+    /// Most requests in a second. No key of a file: said for a single run.
+    pub requests_per_second: Option<u32>,
 }
 
 /// The REST server.
@@ -191,6 +196,14 @@ pub struct Cloud {
     pub endpoint: String,
     /// Key of its API.
     pub api_key: Secret,
+}
+
+impl Transfer {
+    /// The bounds of a task.
+    pub fn limits(&self) -> Limits {
+        let Transfer { concurrency, bytes_per_second, requests_per_second } = *self;
+        Limits { concurrency, bytes_per_second, requests_per_second }
+    }
 }
 
 impl Settings {

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::proof;
+use crate::engine::reader::Reader;
+use crate::engine::task::Limits;
 use crate::manifest::backup_info::SnapshotBackup;
 use crate::manifest::layout::OperatorFile;
 use crate::manifest::objects::encode_objects;
@@ -65,7 +67,9 @@ impl Bundle {
         let logs = Inventory::of(&contents.info.collection_backups);
         let compared = proof::compare(&self.artifact, &contents, &logs).await.unwrap();
         let wanted: HashSet<i64> = collections.iter().copied().collect();
-        compared.prove(&self.artifact, &contents, &logs, &wanted).await.err().map(|error| error.to_string())
+        let reader = Reader::new(&Limits::default());
+        let proven = compared.prove(&self.artifact, &contents, &logs, &wanted, &reader).await;
+        proven.err().map(|error| error.to_string())
     }
 
     async fn put(&self, path: &str, body: &'static str) {

@@ -1,25 +1,22 @@
 //! Proof that an artifact is whole: compared with a listing, and looked into where tags say too little.
 //!
 //! Our own artifacts are proven by one listing against `operator/objects.jsonl.zst`. Those of the Go tool carry no tags, so
-//! every object is read and looked into: a flipped bit would kill the Milvus that is asked to import it (real-milvus.md 6).
+//! every object is read and looked into (`inspect`): a flipped bit would kill the Milvus that is asked to import it
+//! (real-milvus.md 6).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use futures::stream::{self, StreamExt};
 
 use super::artifact::{Artifact, Contents};
 use super::bundle;
 use super::copy::is_digest;
 use super::error::{EngineError, Tally};
+use super::inspect::inspect;
 use super::inventory::{Inventory, Named};
+use super::reader::Reader;
 use super::task::ObjectNames;
-use crate::manifest::binlog::{self, Expected};
 use crate::manifest::layout::{log_path, parse_log_path};
 use crate::manifest::sealed;
 use crate::storage::{Listing, ObjectMeta, Tag};
-
-/// Objects read at once while their content is looked into.
-const READERS: usize = 8;
 
 /// What is wrong with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +172,7 @@ impl Compared {
         contents: &Contents,
         logs: &Inventory<'_>,
         collections: &HashSet<i64>,
+        reader: &Reader,
     ) -> Result<(), EngineError> {
         let mut damage = if collections.is_empty() { Tally::default() } else { self.shared };
         for (_, found) in self.damage.into_iter().filter(|(collection, _)| collections.contains(collection)) {
@@ -184,11 +182,7 @@ impl Compared {
         let sealed = sealed::collections(&contents.info);
         let readable = |collection| collections.contains(&collection) && !sealed.contains(&collection);
         let picked = |log: &Named| self.suspects[log.place] && readable(log.key.collection);
-        let inspected = inspect(artifact, logs.logs().filter(picked)).await?;
-        damage.append(match contents.manifest {
-            Some(_) => inspected.damage,
-            None => inspected.of_whole_segments(),
-        });
+        damage.append(inspect(artifact, logs, picked, reader).await?);
         if damage.is_empty() {
             return Ok(());
         }
@@ -217,101 +211,5 @@ impl Findings {
             Wrong::Corrupt => self.corrupt.add(what),
             Wrong::Stray => self.stray.add(what),
         }
-    }
-}
-
-/// Reads objects and looks inside; answers what is wrong with which. Logs of a segment come one after another.
-///
-/// # Errors
-/// The store's.
-pub async fn inspect(artifact: &Artifact, logs: impl Iterator<Item = Named> + Send) -> Result<Inspected, EngineError> {
-    let mut looks = stream::iter(logs)
-        .map(|log| async move {
-            let body = artifact.store().get(&artifact.keys.log(&log.key, log.group)).await?;
-            let found = binlog::inspect(&body, &Expected::from(&log.key));
-            Ok::<_, EngineError>((log, found.map(|inside| inside.rows).map_err(|error| error.to_string())))
-        })
-        .buffered(READERS);
-    let mut inspected = Inspected::default();
-    while let Some(look) = looks.next().await {
-        let (log, found) = look?;
-        inspected.take(&log, found);
-    }
-    inspected.judge();
-    Ok(inspected)
-}
-
-/// What a look inside objects has found.
-#[derive(Debug, Default)]
-pub struct Inspected {
-    /// What is wrong with which object.
-    pub damage: Tally,
-    /// Fields that have not the rows of the others of their segment.
-    uneven: Tally,
-    /// The segment at hand.
-    segment: Option<i64>,
-    /// Rows of its fields, each with the path of its first file.
-    fields: BTreeMap<i64, (u64, String)>,
-}
-
-impl Inspected {
-    fn take(&mut self, log: &Named, found: Result<u64, String>) {
-        if self.segment != Some(log.key.segment) {
-            self.judge();
-            self.segment = Some(log.key.segment);
-        }
-        let path = || log_path(&log.key, log.group);
-        match (found, log.key.field) {
-            (Ok(rows), Some(field)) => {
-                let (sum, _) = self.fields.entry(field).or_insert_with(|| (0, path()));
-                *sum = sum.saturating_add(rows);
-            }
-            (Ok(_), None) => {}
-            (Err(error), _) => self.damage.add(|| format!("{}: {error}", path())),
-        }
-    }
-
-    fn judge(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        let Some((first, (expected, _))) = fields.pop_first() else { return };
-        for (field, (rows, path)) in fields.into_iter().filter(|(_, (rows, _))| *rows != expected) {
-            self.uneven
-                .add(|| format!("{path}: field {field} of its segment has {rows} rows, field {first} has {expected}"));
-        }
-    }
-
-    /// The damage, where whole segments were looked at: a field that has not the rows of the others belongs to another
-    /// state of its segment. Restored, its values would stand beside the wrong keys.
-    pub fn of_whole_segments(self) -> Tally {
-        if self.damage.is_empty() { self.uneven } else { self.damage }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::LogKey;
-
-    fn look(inspected: &mut Inspected, segment: i64, field: Option<i64>, log: i64, rows: u64) {
-        let key = LogKey { collection: 1, partition: 2, segment, field, log };
-        inspected.take(&Named { place: 0, key, group: None, size: 1 }, Ok(rows));
-    }
-
-    #[test]
-    fn a_field_with_other_rows_than_the_rest_of_its_segment_is_named() {
-        let mut inspected = Inspected::default();
-        for (field, log, rows) in [(Some(0), 1, 5), (Some(100), 2, 2), (Some(100), 3, 2), (None, 4, 1)] {
-            look(&mut inspected, 7, field, log, rows);
-        }
-        inspected.judge();
-        assert_eq!(
-            inspected.of_whole_segments().to_string(),
-            "binlogs/insert_log/1/2/7/100/2: field 100 of its segment has 4 rows, field 0 has 5"
-        );
-        let mut inspected = Inspected::default();
-        look(&mut inspected, 7, Some(0), 1, 5);
-        look(&mut inspected, 8, Some(0), 2, 6);
-        inspected.judge();
-        assert!(inspected.of_whole_segments().is_empty());
     }
 }

@@ -133,7 +133,8 @@ pub async fn verify(
     match settings.backup_target() {
         Ok(location) => {
             let run = run(new_id(), &name);
-            let work = Work::Verify(VerifyTask { artifact: name, location, level, sample_percent, seed });
+            let limits = settings.transfer.limits();
+            let work = Work::Verify(VerifyTask { artifact: name, location, level, sample_percent, seed, limits });
             carry_out(work, run, Vec::new(), counters, cancel).await
         }
         Err(error) => engine::failure(&error.into(), counters),

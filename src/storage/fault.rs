@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -53,8 +55,44 @@ pub enum Fault {
     LoseAnswer(StoreError),
     /// It is done, but of what a read brings one bit is another: for content that rots under its ETag.
     Flip,
+    /// It is done, and the answer comes so much later; what a read brings is in memory meanwhile.
+    Late(Duration),
     /// It never ends and nothing is done: for tests that drop the caller in the middle.
     Hang,
+}
+
+/// Bytes that reads have brought and nobody has dropped yet.
+#[derive(Debug, Default)]
+struct Scales {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+/// A body on the scales.
+struct Weighed {
+    body: Bytes,
+    scales: Arc<Scales>,
+}
+
+impl Weighed {
+    fn put(body: Bytes, scales: &Arc<Scales>) -> Bytes {
+        let weight = body.len() as u64;
+        let now = scales.now.fetch_add(weight, Ordering::Relaxed) + weight;
+        scales.most.fetch_max(now, Ordering::Relaxed);
+        Bytes::from_owner(Weighed { body, scales: scales.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Weighed {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for Weighed {
+    fn drop(&mut self) {
+        self.scales.now.fetch_sub(self.body.len() as u64, Ordering::Relaxed);
+    }
 }
 
 type Plan = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
@@ -64,6 +102,7 @@ pub struct FaultStore {
     inner: Arc<dyn Store>,
     plan: Plan,
     log: Mutex<Log>,
+    scales: Arc<Scales>,
 }
 
 #[derive(Default)]
@@ -82,7 +121,7 @@ impl fmt::Debug for FaultStore {
 impl FaultStore {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Store>, plan: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> FaultStore {
-        FaultStore { inner, plan: Box::new(plan), log: Mutex::default() }
+        FaultStore { inner, plan: Box::new(plan), log: Mutex::default(), scales: Arc::default() }
     }
 
     /// Wraps `inner` only to keep a list of the calls.
@@ -98,6 +137,11 @@ impl FaultStore {
     /// How many calls of a verb there were.
     pub fn count(&self, verb: Verb) -> usize {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).by_verb.get(&verb).copied().unwrap_or(0)
+    }
+
+    /// The most bytes that reads have brought and that were not dropped, at any one time.
+    pub fn most_held(&self) -> u64 {
+        self.scales.most.load(Ordering::Relaxed)
     }
 
     fn enter(&self, verb: Verb, key: &str) -> Fault {
@@ -127,9 +171,10 @@ impl FaultStore {
         key: &str,
         act: impl Future<Output = Result<Bytes, StoreError>> + Send,
     ) -> Result<Bytes, StoreError> {
+        let weighed = |body| Weighed::put(body, &self.scales);
         match self.enter(verb, key) {
-            Fault::Flip => act.await.map(flipped),
-            fault => meet(fault, act).await,
+            Fault::Flip => act.await.map(flipped).map(weighed),
+            fault => meet(fault, async { act.await.map(weighed) }).await,
         }
     }
 }
@@ -141,6 +186,11 @@ async fn meet<T>(fault: Fault, act: impl Future<Output = Result<T, StoreError>> 
         Fault::LoseAnswer(error) => {
             act.await?;
             Err(error)
+        }
+        Fault::Late(by) => {
+            let answer = act.await;
+            tokio::time::sleep(by).await;
+            answer
         }
         Fault::Hang => std::future::pending().await,
     }

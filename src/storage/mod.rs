@@ -42,7 +42,9 @@ pub use pace::Pace;
 pub use retry::RetryPolicy;
 pub use s3::{Checksums, Keys, S3Config, S3Store};
 pub use tag::Tag;
-pub use transfer::{MemoryBudget, OpenUploads, TransferOptions, Transferred, delete_prefix, sweep_uploads, transfer};
+pub use transfer::{
+    MemoryBudget, OpenUploads, Room, TransferOptions, Transferred, delete_prefix, sweep_uploads, transfer,
+};
 pub use window::{Admission, Window};
 
 /// The most bytes of an object that [`Store::get`] holds in memory.

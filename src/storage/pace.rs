@@ -1,4 +1,4 @@
-//! How fast: bytes and requests per second that all transfers of a run share.
+//! How fast: bytes and requests per second that all who move or read objects share.
 //!
 //! Two token buckets. [`Bucket`] is pure, time is an argument; [`Pace`] asks the clock and waits.
 
@@ -62,7 +62,7 @@ impl Pace {
     }
 
     /// Waits until one more request may be sent that moves `bytes`.
-    pub(super) async fn request(&self, bytes: u64) {
+    pub async fn request(&self, bytes: u64) {
         let Some(limits) = &self.0 else { return };
         let now = limits.began.elapsed();
         let take = |bucket: &Option<Mutex<Bucket>>, amount| match bucket {

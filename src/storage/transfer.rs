@@ -19,7 +19,7 @@ const DELETE_ROUNDS: usize = 3;
 /// Multipart writes aborted at a time.
 const ABORTS: usize = 8;
 
-/// Bytes that all transfers which share it may hold at a time. Clones share.
+/// Bytes that all who share it may hold at a time. Clones share.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
     /// One permit per KiB.
@@ -34,12 +34,18 @@ impl MemoryBudget {
         MemoryBudget { permits: Arc::new(Semaphore::new(total as usize)), total }
     }
 
-    /// Waits until so many bytes are free; more than the whole budget counts as the whole budget. The bytes are free
-    /// again when the answer is dropped. Hold one at a time: two could wait for each other.
-    async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    /// Waits until so many bytes are free; more than the whole budget counts as the whole budget, so that it is held alone.
+    /// Who comes first is served first. Hold one at a time: two could wait for each other.
+    pub async fn take(&self, bytes: u64) -> Room {
         let permits = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.total);
-        self.permits.clone().acquire_many_owned(permits).await.ok()
+        Room { _permits: self.permits.clone().acquire_many_owned(permits).await.ok() }
     }
+}
+
+/// Bytes of a [`MemoryBudget`], free again when this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _permits: Option<OwnedSemaphorePermit>,
 }
 
 /// How objects are moved.

@@ -173,7 +173,8 @@ impl Site {
 
     pub async fn verify(&self, level: VerifyLevel, sample_percent: u8) -> Report {
         let task = self.restore_task();
-        let task = VerifyTask { artifact: task.artifact, location: task.source, level, sample_percent, seed: 1 };
+        let RestoreTask { artifact, source: location, limits, .. } = task;
+        let task = VerifyTask { artifact, location, level, sample_percent, seed: 1, limits };
         self.run(Work::Verify(task), 1).await
     }
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milvus_backup_operator::engine::artifact::Artifact;
-use milvus_backup_operator::engine::inventory::Inventory;
+use milvus_backup_operator::engine::inspect::inspect;
+use milvus_backup_operator::engine::inventory::{Inventory, Named};
 use milvus_backup_operator::engine::proof;
+use milvus_backup_operator::engine::reader::Reader;
+use milvus_backup_operator::engine::task::Limits;
 use milvus_backup_operator::manifest::layout::parse_log_path;
 use milvus_backup_operator::manifest::objects::encode_objects;
 use milvus_backup_operator::manifest::operator_manifest::digest;
@@ -102,23 +105,24 @@ async fn read(store: &MemoryStore, damaged: &str) -> Result<(), String> {
         Err(error) => return named(error.to_string()),
     };
     let logs = Inventory::of(&contents.info.collection_backups);
+    let reader = Reader::new(&Limits::default());
     let all: HashSet<i64> = logs.logs().map(|log| log.key.collection).collect();
     let proven = match proof::compare(&artifact, &contents, &logs).await {
-        Ok(compared) => compared.prove(&artifact, &contents, &logs, &all).await,
+        Ok(compared) => compared.prove(&artifact, &contents, &logs, &all, &reader).await,
         Err(error) => Err(error),
     };
     if let Err(error) = proven {
         named(error.to_string())?;
     }
-    // What is listed is looked into, whatever the metadata says of it.
+    // What is listed is looked into, whatever else the metadata says of it.
     let there: HashSet<String> = list_all(store, "prod/nightly/binlogs/")
         .await
         .map_err(|error| error.to_string())?
         .into_iter()
         .map(|object| object.key)
         .collect();
-    let listed = logs.logs().filter(|log| there.contains(&artifact.keys.log(&log.key, log.group)));
-    let _ = proof::inspect(&artifact, listed).await.map(|inspected| inspected.of_whole_segments());
+    let listed = |log: &Named| there.contains(&artifact.keys.log(&log.key, log.group));
+    let _ = inspect(&artifact, &logs, listed, &reader).await;
     Ok(())
 }
 

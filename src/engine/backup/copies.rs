@@ -81,7 +81,6 @@ impl Copies<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
     use std::sync::Arc;
 
     use super::*;
@@ -140,7 +139,7 @@ mod tests {
         let last = copies.copy(&logs.logs().last().unwrap());
         assert_eq!((last.source.key.as_str(), last.to), ("files/insert_log/1/2/3/100/9", copied(LOGS)));
         store.copy(&ObjectRef { bucket: "b".into(), key: last.source.key, etag: None }, &copied(LOGS)).await.unwrap();
-        let verified = verify::artifact(&copies, VerifyBackup::Manifest, &HashSet::new()).await;
+        let verified = verify::artifact(&copies, VerifyBackup::Manifest).await;
         (there, verified.map(|verified| verified.count).map_err(|error| error.to_string()), reads)
     }
 

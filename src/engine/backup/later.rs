@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::logs::Log;
 use super::segments::{Found, STORAGE_VERSION};
 use crate::engine::error::EngineError;
+use crate::engine::reader::{Held, Reader};
 use crate::manifest::{LogKind, binlog};
 use crate::storage::Store;
 
 /// Field of the row timestamps (milvus-backup.md 3.1).
 const TIMESTAMP_FIELD: i64 = 1;
-/// Delta logs read at once.
-const READERS: usize = 8;
 /// A delta log larger than this was not written in the seconds since the flush; it is not read.
 const DELTA_LIMIT: u64 = 8 << 20;
 
@@ -25,11 +23,13 @@ pub struct Source<'a> {
     pub store: &'a dyn Store,
     /// Milvus' rootPath in it.
     pub root_path: &'a str,
+    /// What all collections share.
+    pub reader: &'a Reader,
 }
 
 impl Source<'_> {
-    async fn get(&self, found: &Found, log: &Log) -> Result<Bytes, EngineError> {
-        Ok(self.store.get(&found.key(log).in_milvus(self.root_path)).await?)
+    async fn get(&self, found: &Found, log: &Log) -> Result<Held, EngineError> {
+        Ok(self.reader.whole(self.store, &found.key(log).in_milvus(self.root_path), log.size).await?)
     }
 }
 
@@ -54,7 +54,7 @@ pub async fn without_later_deletes(
             found.logs.retain(|log| log.kind() == LogKind::Insert || !dropped.contains(&log.id));
             Ok::<_, EngineError>(found)
         })
-        .buffered(READERS)
+        .buffered(source.reader.at_once())
         .try_collect()
         .await?;
     Ok(kept.into_iter().filter(|found| !found.deletes_only || !found.logs.is_empty()).collect())
@@ -91,7 +91,7 @@ pub async fn without_later_rows(
             let span = if strange { span(source, &found).await? } else { None };
             Ok::<_, EngineError>((found, span))
         })
-        .buffered(READERS)
+        .buffered(source.reader.at_once())
         .try_collect()
         .await?;
     let mut recovered = Recovered::default();
@@ -140,4 +140,59 @@ async fn later(source: &Source<'_>, found: &Found, log: &Log, flush_ts: u64) -> 
     let body = source.get(found, log).await?;
     // The deletes themselves are asked: 2.5 leaves the timestamps of the file's events without meaning.
     Ok(binlog::deletes(&body).is_ok_and(|all| !all.is_empty() && all.iter().all(|one| one.timestamp > flush_ts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::engine::task::Limits;
+    use crate::milvus::{Segment, SegmentLevel, SegmentState};
+    use crate::storage::Tag;
+    use crate::storage::fault::{Fault, FaultStore};
+    use crate::storage::memory::MemoryService;
+
+    const SIZE: u64 = 7 << 20;
+
+    /// A segment with one delta log.
+    fn segment(id: i64) -> Found {
+        let segment = Segment {
+            id,
+            partition_id: 2,
+            rows: 5,
+            state: SegmentState::Flushed,
+            level: SegmentLevel::Legacy,
+            sorted: false,
+            storage_version: 0,
+        };
+        let logs = vec![Log { field: None, id: 3, size: SIZE, tag: Tag::from("") }];
+        Found { collection: 1, segment, channel: String::new(), deletes_only: false, logs }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deletes_are_read_within_the_memory_and_the_limits_of_the_run_and_kept_where_they_make_no_sense() {
+        let bucket = MemoryService::new("m").bucket("b");
+        let segments: Vec<Found> = (0..8).map(segment).collect();
+        for found in &segments {
+            let key = found.key(&found.logs[0]).in_milvus("files");
+            bucket.put(&key, vec![0; usize::try_from(SIZE).unwrap()].into()).await.unwrap();
+        }
+        let store = FaultStore::new(Arc::new(bucket), |_| Fault::Late(Duration::from_secs(1)));
+        for (limits, seconds) in [
+            (Limits::default(), 2),
+            (Limits { concurrency: Some(1), ..Limits::default() }, 8),
+            (Limits { requests_per_second: Some(1), ..Limits::default() }, 8),
+        ] {
+            let (reader, began) = (Reader::new(&limits), Instant::now());
+            let source = Source { store: &store, root_path: "files", reader: &reader };
+            let kept = without_later_deletes(&source, segments.clone(), 1).await.unwrap();
+            assert!(kept.len() == 8 && kept.iter().all(|found| found.logs.len() == 1));
+            assert_eq!(began.elapsed(), Duration::from_secs(seconds), "{limits:?}");
+        }
+        assert_eq!(store.most_held(), 4 * SIZE);
+    }
 }

@@ -3,7 +3,6 @@
 //! The measure is that of a whole process, so each is run in one of its own: this test binary, which is asked for one test
 //! and told by its environment how large that is to be.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +11,8 @@ use std::time::Instant;
 use super::*;
 use crate::engine::computed::{Computed, FIELDS, ID, NAME, Open, PREFIX, ROOT, peak};
 use crate::engine::proof;
-use crate::engine::task::{Limits, VerifyBackup};
+use crate::engine::reader::Reader;
+use crate::engine::task::Limits;
 use crate::manifest::backup_info::PartitionBackupInfo;
 use crate::manifest::operator_manifest::{FORMAT_VERSION, Source, Totals, digest};
 use crate::manifest::{BackupInfo, LogKind, OperatorManifest};
@@ -88,7 +88,7 @@ async fn back_up(directory: &Path, objects: u64) {
     assert!(there.copied.iter().all(|copied| *copied) && !there.strays);
     drop(there);
     steps.done("looked at again, as by a second attempt");
-    let verified = verify::artifact(&copies, VerifyBackup::Manifest, &HashSet::new()).await.unwrap();
+    let verified = verify::artifact(&copies, VerifyBackup::Manifest).await.unwrap();
     assert_eq!((verified.count, verified.bytes), (objects, 1000 * objects));
     drop((logs, tags));
     steps.done(&format!("verified ({} MiB of records)", verified.objects.len() as u64 / MIB));
@@ -127,7 +127,8 @@ async fn prove(directory: &Path, objects: u64) {
     let compared = proof::compare(&artifact, &contents, &logs).await.unwrap();
     assert!(compared.strays.is_empty());
     steps.done("compared");
-    compared.prove(&artifact, &contents, &logs, &[ID].into()).await.unwrap();
+    let reader = Reader::new(&Limits::default());
+    compared.prove(&artifact, &contents, &logs, &[ID].into(), &reader).await.unwrap();
     steps.done("proven");
 }
 

@@ -30,9 +30,10 @@ use super::error::EngineError;
 use super::inventory::Inventory;
 use super::patience::patient;
 use super::progress::Counters;
+use super::reader::Reader;
 use super::secret::Secret;
 use super::select::{Name, databases, select};
-use super::task::{BackupTask, Content, Flush, Format, Report, Run, Stage};
+use super::task::{BackupTask, Content, Flush, Format, Report, Run, Stage, VerifyBackup};
 use super::{access, connect, lock, preflight};
 use crate::manifest::CollectionBackupInfo;
 use crate::manifest::layout::OperatorFile;
@@ -57,6 +58,8 @@ struct Backup<'a> {
     artifact: Artifact,
     /// Milvus' etcd, where it is to be read.
     etcd: Option<Etcd>,
+    /// Of what is looked into.
+    reader: Reader,
     /// Of encrypted databases; set before anything is flushed.
     keys: OnceLock<sealed::Keys>,
     /// Things a person should look at.
@@ -109,7 +112,8 @@ pub async fn run(task: &BackupTask, run: &Run, counters: &Counters, pause: &Paus
         None => None,
     };
     let (keys, warnings) = (OnceLock::new(), std::sync::Mutex::default());
-    let backup = Backup { task, run, counters, milvus, source, artifact, etcd, keys, warnings };
+    let reader = Reader::new(&task.limits);
+    let backup = Backup { task, run, counters, milvus, source, artifact, etcd, reader, keys, warnings };
     tokio::select! {
         outcome = backup.make(pause) => outcome,
         never = pause.keep(counters) => match never {},
@@ -253,9 +257,13 @@ impl Backup<'_> {
         };
         let moved = self.copy(&copies, lock).await?;
         self.counters.enter(Stage::Verifying);
-        let is_sealed = |one: &&CollectionBackupInfo| self.key_of(&one.db_name).is_some();
-        let sealed = collections.iter().filter(is_sealed).map(|one| one.collection_id).collect();
-        Ok((verify::artifact(&copies, self.task.verify, &sealed).await?, moved))
+        let verified = verify::artifact(&copies, self.task.verify).await?;
+        if self.task.verify == VerifyBackup::Checksum {
+            let is_sealed = |one: &&CollectionBackupInfo| self.key_of(&one.db_name).is_some();
+            let sealed = collections.iter().filter(is_sealed).map(|one| one.collection_id).collect();
+            verify::content(&copies, &sealed, &self.reader).await?;
+        }
+        Ok((verified, moved))
     }
 
     /// Copies what is not there yet; answers the bytes moved by this attempt.

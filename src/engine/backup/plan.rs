@@ -79,7 +79,7 @@ impl Backup<'_> {
             // Nobody but the server can look inside.
             _ if self.key_of(&name.database).is_some() => found,
             flush_ts => {
-                let source = later::Source { store: self.source.as_ref(), root_path: root };
+                let source = later::Source { store: self.source.as_ref(), root_path: root, reader: &self.reader };
                 let kept = later::without_later_rows(&source, found, &flushed.known(name), flush_ts).await?;
                 self.note_mixed(name, &kept.mixed);
                 later::without_later_deletes(&source, kept.segments, flush_ts).await?

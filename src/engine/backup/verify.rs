@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::copies::{Copies, Seen};
 use crate::engine::error::{EngineError, Tally};
-use crate::engine::proof;
+use crate::engine::inspect::inspect;
+use crate::engine::inventory::Named;
+use crate::engine::reader::Reader;
 use crate::engine::task::VerifyBackup;
 use crate::manifest::ObjectRecord;
 use crate::manifest::layout::log_path;
@@ -24,16 +26,11 @@ pub struct Verified {
     pub bytes: u64,
 }
 
-/// Compares the artifact with the listing of its source by one listing, page by page; with `Checksum` also reads every
-/// object but those of the `sealed` collections, which are encrypted.
+/// Compares the artifact with the listing of its source by one listing, page by page, unless the level is `None`.
 ///
 /// # Errors
 /// [`EngineError::Damaged`] naming the objects that are not what was listed.
-pub async fn artifact(
-    copies: &Copies<'_>,
-    level: VerifyBackup,
-    sealed: &HashSet<i64>,
-) -> Result<Verified, EngineError> {
+pub async fn artifact(copies: &Copies<'_>, level: VerifyBackup) -> Result<Verified, EngineError> {
     let (artifact, logs) = (copies.artifact, copies.logs);
     let mut seen = copies.unseen();
     let mut finder = logs.finder();
@@ -70,12 +67,18 @@ pub async fn artifact(
             )));
         }
     }
-    if level == VerifyBackup::Checksum {
-        let open = logs.logs().filter(|log| !sealed.contains(&log.key.collection));
-        let damaged = proof::inspect(artifact, open).await?.of_whole_segments();
-        if !damaged.is_empty() {
-            return Err(EngineError::Damaged(format!("the backup is damaged: {damaged}")));
-        }
-    }
     Ok(Verified { objects: records.finish()?.into(), count, bytes })
+}
+
+/// Reads every object and looks inside, but those of the `sealed` collections, which are encrypted.
+///
+/// # Errors
+/// [`EngineError::Damaged`] naming the objects that are no whole log files, or have not the rows of their segment.
+pub async fn content(copies: &Copies<'_>, sealed: &HashSet<i64>, reader: &Reader) -> Result<(), EngineError> {
+    let is_open = |log: &Named| !sealed.contains(&log.key.collection);
+    let damaged = inspect(copies.artifact, copies.logs, is_open, reader).await?;
+    match damaged.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Damaged(format!("the backup is damaged: {damaged}"))),
+    }
 }

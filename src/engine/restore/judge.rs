@@ -10,6 +10,7 @@ use crate::engine::inventory::Inventory;
 use crate::engine::patience::patient;
 use crate::engine::preflight;
 use crate::engine::proof::Compared;
+use crate::engine::reader::Reader;
 use crate::engine::select::{Name, select};
 use crate::engine::task::{Content, OnConflict, RestoreTask};
 use crate::exit::Class;
@@ -162,7 +163,7 @@ impl Restore<'_> {
         }
         let wanted = items.iter().filter(|item| item.action != Action::Skip);
         let collections: HashSet<i64> = wanted.map(|item| item.info.collection_id).collect();
-        compared.prove(self.artifact, contents, logs, &collections).await
+        compared.prove(self.artifact, contents, logs, &collections, &Reader::new(&self.task.limits)).await
     }
 }
 

@@ -81,13 +81,15 @@ pub enum OnCollectionError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Most objects in flight at once; none for the engine's own bound. Fewer where the store asks to be spared.
+    /// Most objects in flight at once; none for the engine's own bounds. Fewer are copied where the store asks to be spared, and
+    /// fewer read where they do not fit into memory.
     #[serde(default)]
     pub concurrency: Option<u32>,
-    /// Most bytes of objects copied in a second, whether they flow through the engine or the store copies by itself.
+    /// Most bytes of objects copied in a second, whether they flow through the engine or the store copies by itself; of those
+    /// that are read to be looked into as many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
-    /// Most requests in a second for copying objects; listings and metadata are not counted.
+    /// Most requests in a second for copying objects, or for looking into them; listings and metadata are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
 }

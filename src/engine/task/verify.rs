@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreTarget;
+use super::{Limits, StoreTarget};
 
 /// How closely an artifact is looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct VerifyTask {
     /// Another seed is another choice of the same share.
     #[serde(default)]
     pub seed: u32,
+    /// Bounds of what `Checksum` reads.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 fn all() -> u8 {
@@ -107,6 +110,7 @@ mod tests {
             serde_json::from_str(r#"{"artifact":"nightly","location":{"bucket":"b","credentials":"ambient"}}"#)
                 .unwrap();
         assert_eq!((task.level, task.sample_percent, task.seed), (VerifyLevel::Checksum, 100, 0));
+        assert_eq!(task.limits, Limits::default());
     }
 
     #[test]

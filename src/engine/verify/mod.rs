@@ -5,11 +5,9 @@
 //!
 //! - `choose`: which objects are read (pure).
 //! - `read`: one object, its hash and its content.
-//! - `rows`: counted rows beside the metadata (pure).
 
 mod choose;
 mod read;
-mod rows;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -18,22 +16,21 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::choose::Choice;
-use self::read::Look;
-use self::rows::Counted;
+use self::read::{Look, Objects};
 use super::artifact::{Artifact, Contents};
 use super::connect;
+use super::counted::Counted;
 use super::error::{EngineError, bounded, named};
 use super::inventory::Inventory;
 use super::progress::Counters;
 use super::proof::{self, Compared, Findings, Wrong};
+use super::reader::Reader;
 use super::task::{ObjectNames, Report, Stage, Summary, TASK_VERSION, Verification, VerifyLevel, VerifyTask};
 use crate::exit::Class;
 use crate::manifest::layout::log_path;
 use crate::manifest::{BackupInfo, sealed};
 use crate::storage::{ObjectMeta, Tag};
 
-/// Objects read at once. Each log is held in memory while it is looked into.
-const READERS: usize = 8;
 /// Objects named in the message.
 const NAMED: usize = 5;
 
@@ -64,7 +61,7 @@ async fn verify(
         VerifyLevel::Manifest => verified.compare(artifact, &contents, counters).await?,
         VerifyLevel::Checksum => {
             let choice = Choice { percent: task.sample_percent, seed: task.seed };
-            verified.read(artifact, &contents, choice, counters).await?;
+            verified.read(artifact, &contents, (choice, &Reader::new(&task.limits)), counters).await?;
         }
     }
     let Verified { mut figures, findings, warnings } = verified;
@@ -201,7 +198,7 @@ impl Verified {
         &mut self,
         artifact: &Artifact,
         contents: &Contents,
-        choice: Choice,
+        (choice, reader): (Choice, &Reader),
         counters: &Counters,
     ) -> Result<(), EngineError> {
         let logs = Inventory::of(&contents.info.collection_backups);
@@ -225,9 +222,10 @@ impl Verified {
         let of_files: u64 = files.iter().map(|file| file.size).sum();
         let collections = contents.info.collection_backups.len() as u64;
         counters.plan(collections, count + files.len() as u64, bytes + of_files);
-        let mut hashes = Hashes { believed: read::tags_are_digests(artifact).await?, ..Hashes::default() };
-        self.read_logs(artifact, contents, (&logs, &tags), counters, &mut hashes).await?;
-        self.read_files(artifact, files, counters, &mut hashes).await?;
+        let objects = Objects { artifact, reader };
+        let mut hashes = Hashes { believed: objects.tags_are_digests().await?, ..Hashes::default() };
+        self.read_logs(objects, contents, (&logs, &tags), counters, &mut hashes).await?;
+        self.read_files(objects, files, counters, &mut hashes).await?;
         self.settle(hashes);
         counters.collections(collections);
         Ok(())
@@ -235,7 +233,7 @@ impl Verified {
 
     async fn read_logs(
         &mut self,
-        artifact: &Artifact,
+        objects: Objects<'_>,
         contents: &Contents,
         (logs, tags): (&Inventory<'_>, &[Option<Tag>]),
         counters: &Counters,
@@ -249,44 +247,39 @@ impl Verified {
             .map(|(segment, log, tag)| async move {
                 let etag = tag.to_string();
                 let look = match sealed.contains(&log.key.collection) {
-                    true => read::opaque(artifact, &artifact.keys.log(&log.key, log.group), log.size, &etag).await?,
-                    false => read::log(artifact, &log, &etag).await?,
+                    true => objects.opaque(&objects.artifact.keys.log(&log.key, log.group), log.size, &etag).await?,
+                    false => objects.log(&log, &etag).await?,
                 };
                 Ok::<_, EngineError>((segment, log, look))
             })
-            .buffered(READERS);
-        let mut counted: Option<Counted<'_>> = None;
+            .buffered(objects.reader.at_once());
+        let mut counted = Counted::default();
         while let Some(look) = looks.next().await {
             let (segment, log, look) = look?;
-            if !counted.as_ref().is_some_and(|counted| counted.is_of(segment)) {
-                self.uneven(counted.replace(Counted::of(segment)));
-            }
             let rows = self.take(&log_path(&log.key, log.group), log.size, look, hashes);
-            if let (Some(rows), Some(counted)) = (rows, &mut counted) {
-                counted.add(&log, rows);
-            }
+            self.uneven(counted.add(segment, &log, rows));
             counters.objects(1, log.size);
         }
-        self.uneven(counted);
+        self.uneven(counted.end());
         Ok(())
     }
 
     async fn read_files(
         &mut self,
-        artifact: &Artifact,
+        objects: Objects<'_>,
         files: Vec<File>,
         counters: &Counters,
         hashes: &mut Hashes,
     ) -> Result<(), EngineError> {
         let mut looks = stream::iter(files)
             .map(|file| async move {
-                let look = read::opaque(artifact, &file.key, file.size, &file.tag.to_string()).await?;
+                let look = objects.opaque(&file.key, file.size, &file.tag.to_string()).await?;
                 Ok::<_, EngineError>((file, look))
             })
-            .buffered(READERS);
+            .buffered(objects.reader.at_once());
         while let Some(look) = looks.next().await {
             let (file, look) = look?;
-            self.take(artifact.keys.relative(&file.key).unwrap_or_default(), file.size, look, hashes);
+            self.take(objects.artifact.keys.relative(&file.key).unwrap_or_default(), file.size, look, hashes);
             counters.objects(1, file.size);
         }
         Ok(())
@@ -294,7 +287,7 @@ impl Verified {
 
     /// One object that was read; its rows, where they can be counted.
     fn take(&mut self, path: &str, size: u64, look: Option<Look>, hashes: &mut Hashes) -> Option<u64> {
-        let Some(Look { bytes, matches, inside }) = look else {
+        let Some(Look { bytes, found, matches, inside }) = look else {
             self.findings.add(Wrong::Missing, || format!("{path} is missing"));
             return None;
         };
@@ -303,8 +296,8 @@ impl Verified {
         self.figures.objects_hashed += u64::from(matches.is_some());
         self.figures.objects_parsed += u64::from(inside.is_some());
         hashes.believed |= matches == Some(true);
-        if bytes != size {
-            self.findings.add(Wrong::Corrupt, || format!("{path} has {bytes} bytes instead of {size}"));
+        if found != size {
+            self.findings.add(Wrong::Corrupt, || format!("{path} has {found} bytes instead of {size}"));
             return None;
         }
         match inside {
@@ -320,10 +313,8 @@ impl Verified {
         inside.and_then(Result::ok)
     }
 
-    fn uneven(&mut self, counted: Option<Counted<'_>>) {
-        for said in counted.iter().flat_map(Counted::uneven) {
-            self.findings.add(Wrong::Corrupt, || said);
-        }
+    fn uneven(&mut self, said: Vec<String>) {
+        said.into_iter().for_each(|said| self.findings.add(Wrong::Corrupt, || said));
     }
 
     /// Where not one ETag is the hash of what it stands for, they are none, and say nothing.

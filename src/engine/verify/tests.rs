@@ -1,93 +1,40 @@
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::engine::task::StoreTarget;
-use crate::manifest::backup_info::{DatabaseBackupInfo, PartitionBackupInfo};
-use crate::manifest::{Binlog, CollectionBackupInfo, FieldBinlog, LogKey, SegmentBackupInfo, encode_meta};
+use crate::engine::golden::{Golden, IDS, ROWS, files};
+use crate::engine::task::{Limits, StoreTarget};
+use crate::manifest::backup_info::DatabaseBackupInfo;
+use crate::manifest::{Binlog, FieldBinlog, LogKey};
 use crate::storage::Store;
 use crate::storage::fault::{Call, Fault, FaultStore, Verb};
-use crate::storage::memory::{MemoryService, MemoryStore};
-
-/// A collection of the golden files with its partition, its segment, and the rows in it.
-const IDS: [i64; 3] = [470_614_391_995_112_724, 470_614_391_995_112_725, 470_614_391_995_112_732];
-const ROWS: i64 = 200;
-
-/// An artifact as the Go tool makes it, of files that Milvus has written.
-struct Golden {
-    store: MemoryStore,
-    info: BackupInfo,
-    /// What happens to requests.
-    plan: fn(&Call) -> Fault,
-}
-
-fn files() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/milvus-2.3.5");
-    let of = |kind: &str| root.join(format!("{kind}/{}/{}/{}", IDS[0], IDS[1], IDS[2]));
-    let list = |folder: PathBuf| {
-        let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        found.sort();
-        found
-    };
-    list(of("insert_log")).into_iter().flat_map(list).chain(list(of("delta_log"))).collect()
-}
+use crate::storage::memory::MemoryService;
 
 impl Golden {
-    async fn new(service: MemoryService) -> Golden {
-        let store = service.bucket("b");
-        let artifact = Artifact::at(Arc::new(store.clone()), "p", "nightly").unwrap();
-        let [collection, partition, segment] = IDS;
-        let mut backup = SegmentBackupInfo {
-            segment_id: segment,
-            collection_id: collection,
-            partition_id: partition,
-            num_of_rows: ROWS,
-            ..SegmentBackupInfo::default()
-        };
-        for path in files() {
-            let number =
-                |at: usize| path.iter().rev().nth(at).and_then(|part| part.to_str()?.parse::<i64>().ok()).unwrap();
-            let is_delta = path.iter().any(|part| part == "delta_log");
-            let field = (!is_delta).then(|| number(1));
-            let body = std::fs::read(&path).unwrap();
-            let binlogs = vec![Binlog { log_id: number(0), log_size: body.len() as i64, more: None }];
-            let of = if is_delta { &mut backup.deltalogs } else { &mut backup.binlogs };
-            of.push(FieldBinlog { field_id: field.unwrap_or_default(), binlogs });
-            let key = LogKey { collection, partition, segment, field, log: number(0) };
-            store.put(&artifact.keys.log(&key, None), body.into()).await.unwrap();
-        }
-        let partition =
-            PartitionBackupInfo { partition_id: partition, segment_backups: vec![backup], ..Default::default() };
-        let collection = CollectionBackupInfo {
-            collection_id: collection,
-            db_name: "default".into(),
-            collection_name: "texts".into(),
-            partition_backups: vec![partition],
-            ..CollectionBackupInfo::default()
-        };
-        let info = BackupInfo { collection_backups: vec![collection], ..BackupInfo::default() };
-        Golden { store, info, plan: |_| Fault::Pass }
-    }
-
-    fn segment(&mut self) -> &mut SegmentBackupInfo {
-        &mut self.info.collection_backups[0].partition_backups[0].segment_backups[0]
+    async fn watch(&self, level: VerifyLevel, sample_percent: u8) -> (Report, Arc<FaultStore>) {
+        let (artifact, watched) = self.artifact().await;
+        let (location, limits) = (StoreTarget::default(), self.limits.clone());
+        let task = VerifyTask { artifact: "nightly".into(), location, level, sample_percent, seed: 1, limits };
+        let report = verify(&artifact, &task, &Counters::default(), Instant::now()).await.unwrap();
+        (report, watched)
     }
 
     async fn verify(&self, level: VerifyLevel, sample_percent: u8) -> (Report, Vec<Call>) {
-        for (file, body) in encode_meta(&self.info).unwrap() {
-            self.store.put(&format!("p/nightly/meta/{}", file), body.into()).await.unwrap();
-        }
-        let watched = Arc::new(FaultStore::new(Arc::new(self.store.clone()), self.plan));
-        let artifact = Artifact::at(watched.clone(), "p", "nightly").unwrap();
-        let location = StoreTarget::default();
-        let task = VerifyTask { artifact: "nightly".into(), location, level, sample_percent, seed: 1 };
-        let report = verify(&artifact, &task, &Counters::default(), Instant::now()).await.unwrap();
+        let (report, watched) = self.watch(level, sample_percent).await;
         (report, watched.calls())
     }
 
     async fn checksum(&self) -> (bool, Verification, Vec<String>) {
         let (report, _) = self.verify(VerifyLevel::Checksum, 100).await;
         (report.ok, report.verification.unwrap(), report.summary.warnings)
+    }
+
+    /// How long it takes to read all of it, and what is said of it.
+    async fn timed(&self) -> (Duration, Verification) {
+        let began = Instant::now();
+        let (report, _) = self.verify(VerifyLevel::Checksum, 100).await;
+        assert!(report.ok, "{}", report.message);
+        (began.elapsed(), report.verification.unwrap())
     }
 }
 
@@ -205,4 +152,93 @@ async fn each_kind_of_damage_is_told_apart_and_a_listing_is_enough_for_it() {
     assert!(found.corrupt.first[0].starts_with(&format!("{} has 3 bytes instead of", log_path(&cut, None))));
     assert!(found.stray.first[0].starts_with(&log_path(&stray, None)));
     assert!(report.message.starts_with("backup nightly is damaged: "), "{}", report.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_and_bytes_are_asked_for_in_a_second_than_the_limits_say() {
+    let mut golden = Golden::new(MemoryService::new("m")).await;
+    let (free, found) = golden.timed().await;
+    assert_eq!(free, Duration::ZERO);
+    // Each log, and a file of the metadata that shows what the ETags of this store are.
+    let requests = found.objects_checked + 1;
+    golden.limits = Limits { requests_per_second: Some(2), ..Limits::default() };
+    assert_eq!(golden.timed().await.0, Duration::from_secs(1) * (requests as u32 - 2) / 2);
+    let slow = found.bytes_read / 10;
+    golden.limits = Limits { bytes_per_second: Some(slow), ..Limits::default() };
+    let took = golden.timed().await.0;
+    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(12), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_encrypted_is_read_under_the_limits_too() {
+    let mut golden = Golden::new(MemoryService::new("m")).await;
+    golden.info.database_backups =
+        vec![DatabaseBackupInfo { db_name: "default".into(), ezk: "k".into(), ..DatabaseBackupInfo::default() }];
+    golden.limits = Limits { requests_per_second: Some(2), ..Limits::default() };
+    let (took, found) = golden.timed().await;
+    assert_eq!((took, found.objects_parsed), (Duration::from_secs(2), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_objects_are_read_at_once_as_the_limits_say() {
+    let mut golden = Golden::new(MemoryService::new("m")).await;
+    golden.plan = |call| match is_log(call) && call.verb == Verb::Get {
+        true => Fault::Late(Duration::from_secs(1)),
+        false => Fault::Pass,
+    };
+    let mut held = Vec::new();
+    for (concurrency, seconds) in [(None, 1), (Some(2), 3), (Some(1), 5)] {
+        golden.limits = Limits { concurrency, ..Limits::default() };
+        let began = Instant::now();
+        let (report, watched) = golden.watch(VerifyLevel::Checksum, 100).await;
+        assert!(report.ok && began.elapsed() == Duration::from_secs(seconds), "{:?}", began.elapsed());
+        held.push(watched.most_held());
+    }
+    let sizes = files().iter().map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>();
+    // All at once, some at once, one at a time: nothing is kept of what was looked into.
+    assert!(held[0] >= sizes.iter().sum() && held[2] >= *sizes.iter().max().unwrap());
+    assert!(held[0] > held[1] && held[1] > held[2] && held[2] < sizes.iter().sum(), "{held:?} of {sizes:?}");
+}
+
+/// Makes the first log `size` bytes long as far as its metadata says, and in the bucket.
+async fn grown(golden: &mut Golden, size: usize) -> String {
+    let [collection, partition, segment] = IDS;
+    let field = &mut golden.segment().binlogs[0];
+    field.binlogs[0].log_size = size as i64;
+    let key = LogKey { collection, partition, segment, field: Some(field.field_id), log: field.binlogs[0].log_id };
+    let (artifact, _) = golden.artifact().await;
+    golden.store.put(&artifact.keys.log(&key, None), vec![7; size].into()).await.unwrap();
+    log_path(&key, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_larger_than_all_that_may_be_held_is_read_alone() {
+    let mut golden = Golden::new(MemoryService::new("m")).await;
+    let size = 40 << 20;
+    let large = grown(&mut golden, size).await;
+    golden.plan = |call| match is_log(call) && call.verb == Verb::Get {
+        true => Fault::Late(Duration::from_secs(1)),
+        false => Fault::Pass,
+    };
+    let began = Instant::now();
+    let (report, watched) = golden.watch(VerifyLevel::Checksum, 100).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(watched.most_held(), size as u64);
+    let found = report.verification.unwrap();
+    assert!(found.corrupt.total == 1 && found.corrupt.first[0].starts_with(&large), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_object_that_grows_after_it_was_listed_is_not_read_and_named() {
+    let mut golden = Golden::new(MemoryService::new("m")).await;
+    golden.plan = |call| match is_log(call) && call.verb == Verb::Get && call.key.contains("/100/") {
+        true => {
+            let (place, key) = ("b".into(), call.key.clone());
+            Fault::Fail(crate::storage::StoreError::TooLarge { key, place, size: 1 << 40, most: 10 })
+        }
+        false => Fault::Pass,
+    };
+    let (ok, found, _) = golden.checksum().await;
+    assert_eq!((ok, found.missing.total, found.corrupt.total), (false, 0, 1), "{found:?}");
+    assert!(found.corrupt.first[0].contains(" has 1099511627776 bytes instead of "), "{found:?}");
 }

@@ -22,8 +22,7 @@ use crate::config::Settings;
 use crate::engine::error::EngineError;
 use crate::engine::task;
 use crate::engine::task::{
-    BackupTask, Content, Flush, Indexes, Limits, Load, OnCollectionError, OnConflict, RestoreTask, Selection,
-    VerifyBackup,
+    BackupTask, Content, Flush, Indexes, Load, OnCollectionError, OnConflict, RestoreTask, Selection, VerifyBackup,
 };
 use crate::manifest::{BackupInfo, validate_artifact_name};
 
@@ -98,7 +97,7 @@ pub fn backup(
         verify: VerifyBackup::Manifest,
         rbac: *rbac,
         pause_gc: pause_gc.unwrap_or(settings.pause_gc),
-        limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
+        limits: settings.transfer.limits(),
     };
     Ok(Planned { task, warnings })
 }
@@ -150,7 +149,7 @@ pub fn restore(
         preflight_only: false,
         cleanup_on_failure: true,
         last_attempt: true,
-        limits: Limits { concurrency: settings.transfer.concurrency, ..Limits::default() },
+        limits: settings.transfer.limits(),
     };
     let mut warnings = Vec::new();
     if request.skip_create_collection {
