@@ -1,4 +1,4 @@
-//! What holds for every plan of a restore, and for the plan of an attempt that follows another.
+//! What holds for the import jobs of every backup.
 
 use proptest::prelude::*;
 
@@ -65,15 +65,6 @@ fn any_route() -> impl Strategy<Value = (Route, &'static str)> {
     ]
 }
 
-fn any_names() -> impl Strategy<Value = BTreeSet<Name>> {
-    let names = proptest::collection::btree_set(("[ab]", "[a-d]"), 0..8);
-    names.prop_map(|names| names.into_iter().map(|(database, name)| Name::new(&database, &name)).collect())
-}
-
-fn any_conflict() -> impl Strategy<Value = OnConflict> {
-    prop_oneof![Just(OnConflict::Fail), Just(OnConflict::Skip), Just(OnConflict::Replace), Just(OnConflict::Append)]
-}
-
 proptest! {
     #[test]
     fn every_segment_is_in_one_job_of_its_kind_and_no_directory_in_two(
@@ -118,38 +109,5 @@ proptest! {
         prop_assert_eq!(identities.len(), jobs.len());
         let bytes: u64 = jobs.iter().map(|job| job.bytes).sum();
         prop_assert_eq!(bytes, info.segments().map(|one| one.size.cast_unsigned()).sum::<u64>());
-    }
-
-    #[test]
-    fn an_attempt_goes_on_with_what_the_one_before_began_and_touches_nothing_else(
-        selected in any_names(), existing in any_names(), stopped_after in any::<prop::sample::Index>(), policy in any_conflict(),
-    ) {
-        let pairs: Vec<(Name, Name)> = selected.iter().map(|name| (name.clone(), name.clone())).collect();
-        let conflicts = selected.intersection(&existing).count();
-        let first = actions(&pairs, &existing, &BTreeSet::new(), (policy, true));
-        let Ok(first) = first else {
-            prop_assert!(policy == OnConflict::Fail && conflicts > 0);
-            return Ok(());
-        };
-        prop_assert!(policy != OnConflict::Fail || conflicts == 0);
-        for ((_, target), action) in pairs.iter().zip(&first) {
-            let wanted = match (existing.contains(target), policy) {
-                (false, _) => Action::Create,
-                (true, OnConflict::Skip) => Action::Skip,
-                (true, OnConflict::Append) => Action::Append,
-                (true, _) => Action::Replace,
-            };
-            prop_assert_eq!(*action, wanted);
-        }
-        // The first attempt was stopped somewhere: what it began is in the ledger and on the server. What it added rows to is
-        // no collection of its own.
-        let acted: Vec<&Name> =
-            pairs.iter().zip(&first).filter(|(_, action)| ![Action::Skip, Action::Append].contains(action)).map(|((_, target), _)| target).collect();
-        let begun: BTreeSet<Name> = acted.iter().take(stopped_after.index(acted.len() + 1)).map(|name| (*name).clone()).collect();
-        let there: BTreeSet<Name> = existing.union(&begun).cloned().collect();
-        let second = actions(&pairs, &there, &begun, (policy, true)).unwrap();
-        for (((_, target), before), now) in pairs.iter().zip(&first).zip(second) {
-            prop_assert_eq!(now, if begun.contains(target) { Action::Continue } else { *before }, "{}", target);
-        }
     }
 }
