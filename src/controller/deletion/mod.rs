@@ -2,13 +2,18 @@
 //!
 //! The finalizer is there only while `lifecycle.deletionPolicy` is `Delete`. Nothing here is silent: whatever is left in a bucket
 //! on purpose is told in an Event, the log and a metric.
+//!
+//! - here: the steps of an object that is going.
+//! - `finalizer`: what keeps it until then.
+//! - `removal`: what its delete Jobs amount to (pure).
+
+mod finalizer;
+mod removal;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::api::batch::v1::Job;
 use kube::{ResourceExt as _, runtime::controller::Action};
-use serde_json::{Value, json};
 
 use super::{
     context::{Context, Runner},
@@ -16,7 +21,7 @@ use super::{
     job::{self, JobKind, Shape, job_name, number_of},
     metrics::ReasonLabels,
     news::News,
-    observe::{EndClass, Ending, Proof, Seen},
+    observe::{Proof, Seen},
     publish::{publish, reference},
     reconcile::{ReconcileError, owner},
     record::{Moment, Obstacle, Record},
@@ -32,116 +37,12 @@ use crate::{
     engine::task::Run,
 };
 
-pub use crate::api::FINALIZER;
-/// Longest pause between two tries.
+use finalizer::set_finalizer;
+pub use finalizer::{FINALIZER, finalizer_patch, has_finalizer, keep_finalizer, wants_finalizer};
+pub use removal::{Removal, removal};
+
+/// Longest pause between two tries, in seconds.
 const LONGEST_PAUSE: i64 = 600;
-
-/// Whether the object has our finalizer.
-pub fn has_finalizer(meta: &ObjectMeta) -> bool {
-    meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
-}
-
-/// Whether the object should have it: its data goes with it, and there may be some.
-pub fn wants_finalizer(backup: &MilvusBackup, record: &Record) -> bool {
-    let failed_before_anything = record.outcome() == Some(false) && record.run.attempts.is_empty();
-    backup.deletes_data() && !failed_before_anything
-}
-
-/// The JSON patch that adds or removes the finalizer; each tests what it was computed from, so that no edit of somebody else
-/// is overwritten.
-pub fn finalizer_patch(meta: &ObjectMeta, wanted: bool) -> Option<Value> {
-    let all = meta.finalizers.as_deref().unwrap_or_default();
-    let index = all.iter().position(|finalizer| finalizer == FINALIZER);
-    match (index, wanted) {
-        (None, true) if all.is_empty() => Some(json!([
-            {"op": "test", "path": "/metadata/uid", "value": meta.uid},
-            {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}
-        ])),
-        (None, true) => Some(json!([
-            {"op": "test", "path": "/metadata/finalizers", "value": all},
-            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}
-        ])),
-        (Some(index), false) => Some(json!([
-            {"op": "test", "path": format!("/metadata/finalizers/{index}"), "value": FINALIZER},
-            {"op": "remove", "path": format!("/metadata/finalizers/{index}")}
-        ])),
-        _ => None,
-    }
-}
-
-async fn set_finalizer(
-    context: &Context,
-    backup: &MilvusBackup,
-    run: &Runner<'_>,
-    wanted: bool,
-) -> Result<(), ReconcileError> {
-    let Some(patch) = finalizer_patch(&backup.metadata, wanted) else {
-        return Ok(());
-    };
-    let patched = context.cluster.patch_finalizers::<MilvusBackup>(run.namespace, run.name, &patch).await;
-    match patched {
-        // The object went in the meantime.
-        Err(error) if error.is_not_found() => Ok(()),
-        other => other.map_err(ReconcileError::Apply),
-    }
-}
-
-/// Adds or removes the finalizer of a backup that is not being deleted.
-pub async fn keep_finalizer(
-    context: &Context,
-    backup: &MilvusBackup,
-    run: &Runner<'_>,
-    record: &Record,
-) -> Result<(), ReconcileError> {
-    set_finalizer(context, backup, run, wants_finalizer(backup, record)).await
-}
-
-/// What the delete Jobs of an object amount to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Removal {
-    /// Create this one.
-    Begin {
-        /// From 1.
-        number: u32,
-    },
-    /// It works.
-    Working,
-    /// The last one failed; the next follows then.
-    Pause {
-        /// How it ended.
-        ending: Box<Ending>,
-        /// Not before.
-        until: Timestamp,
-    },
-    /// The data is gone.
-    Done,
-    /// The bucket is gone, and the data with it.
-    BucketGone,
-}
-
-/// Judges the last delete Job: `seen` is what it does, `number` which it is.
-pub fn removal(number: Option<u32>, seen: &Seen, now: Timestamp) -> Removal {
-    let Some(number) = number else {
-        return Removal::Begin { number: 1 };
-    };
-    let ending = match seen {
-        Seen::Absent => return Removal::Begin { number: number.saturating_add(1) },
-        Seen::Starting { .. } | Seen::Running { .. } | Seen::Stopping => return Removal::Working,
-        Seen::Ended(ending) => ending,
-    };
-    if ending.class == EndClass::Succeeded {
-        return Removal::Done;
-    }
-    if ending.report.as_ref().is_some_and(|report| report.reason == reason::BUCKET_NOT_FOUND) {
-        return Removal::BucketGone;
-    }
-    let pause = (10_i64 << number.min(6)).min(LONGEST_PAUSE);
-    let until = ending.at.unwrap_or(now).saturating_add(SignedDuration::from_secs(pause)).unwrap_or(now);
-    if until > now {
-        return Removal::Pause { ending: ending.clone(), until };
-    }
-    Removal::Begin { number: number.saturating_add(1) }
-}
 
 /// A backup that is being deleted.
 pub async fn pass(
@@ -392,84 +293,5 @@ impl Leaving<'_> {
 
     async fn tell(&self, news: &News) {
         self.context.cluster.tell(&news.event("Deletion"), &reference(self.backup)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-    use crate::{api::DeletionPolicy, engine::task::Report, exit::Class};
-
-    fn meta(finalizers: &[&str]) -> ObjectMeta {
-        let finalizers = finalizers.iter().map(|name| (*name).to_owned()).collect();
-        ObjectMeta { uid: Some("u".to_owned()), finalizers: Some(finalizers), ..ObjectMeta::default() }
-    }
-
-    #[test]
-    fn the_patch_tests_what_it_was_computed_from() {
-        let patch = finalizer_patch(&meta(&["other"]), true).unwrap();
-        assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/finalizers", "value": ["other"]}));
-        assert_eq!(patch[1]["path"], "/metadata/finalizers/-");
-        let patch = finalizer_patch(&meta(&["other", FINALIZER]), false).unwrap();
-        assert_eq!(patch[0]["path"], "/metadata/finalizers/1");
-        assert_eq!(patch[0]["value"], FINALIZER);
-        assert_eq!(patch[1], json!({"op": "remove", "path": "/metadata/finalizers/1"}));
-    }
-
-    #[test]
-    fn nothing_is_patched_where_nothing_changes() {
-        assert_eq!(finalizer_patch(&meta(&[FINALIZER]), true), None);
-        assert_eq!(finalizer_patch(&meta(&["other"]), false), None);
-    }
-
-    #[test]
-    fn the_finalizer_is_there_only_for_the_policy_delete() {
-        let mut backup = MilvusBackup::default();
-        assert!(!wants_finalizer(&backup, &Record::default()));
-        backup.spec.lifecycle.deletion_policy = Some(DeletionPolicy::Retain);
-        assert!(!wants_finalizer(&backup, &Record::default()));
-        backup.spec.lifecycle.deletion_policy = Some(DeletionPolicy::Delete);
-        assert!(wants_finalizer(&backup, &Record::default()));
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    fn ended(class: EndClass, reason: &str) -> Seen {
-        Seen::Ended(Box::new(Ending {
-            class,
-            message: "m".to_owned(),
-            report: Some(Report { reason: reason.to_owned(), ..Report::default() }),
-            started: None,
-            at: Some(at(0)),
-        }))
-    }
-
-    #[test]
-    fn the_first_job_is_followed_to_its_end() {
-        assert_eq!(removal(None, &Seen::Absent, at(0)), Removal::Begin { number: 1 });
-        assert_eq!(removal(Some(1), &Seen::Starting { problem: None }, at(0)), Removal::Working);
-        assert_eq!(removal(Some(1), &ended(EndClass::Succeeded, "Completed"), at(0)), Removal::Done);
-    }
-
-    #[test]
-    fn a_bucket_that_is_gone_took_the_data_with_it() {
-        let seen = ended(EndClass::Exit(Class::Configuration), "BucketNotFound");
-        assert_eq!(removal(Some(1), &seen, at(0)), Removal::BucketGone);
-    }
-
-    #[rstest]
-    #[case(1, 20)]
-    #[case(3, 80)]
-    #[case(9, 600)]
-    fn a_failed_removal_is_tried_again_ever_more_rarely(#[case] number: u32, #[case] pause: i64) {
-        let seen = ended(EndClass::Exit(Class::Configuration), "AccessDenied");
-        assert!(
-            matches!(removal(Some(number), &seen, at(pause - 1)), Removal::Pause { until, .. } if until == at(pause))
-        );
-        assert_eq!(removal(Some(number), &seen, at(pause)), Removal::Begin { number: number + 1 });
     }
 }
