@@ -2,10 +2,14 @@ use std::iter::repeat_n;
 
 use rstest::rstest;
 
-use super::*;
+use super::{ending::failure_reason, *};
 use crate::{
     api::ResolvedValue,
-    engine::task::{self, PlanSummary, Stage},
+    controller::{
+        decide::Next,
+        observe::{EndClass, Ending},
+    },
+    engine::task::{self, PlanSummary, Report, Stage, Summary},
     exit::Class,
 };
 
