@@ -23,7 +23,7 @@ use crate::api::{
     conditions::{self as cond, Standing, Status, reason, set_condition, set_standing},
 };
 
-use said::{ordinal, progress_of, seconds, stage_reason};
+use said::{ordinal, progress_of, seconds, stage_named, stage_reason};
 
 /// Status of a backup or a restore.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -197,14 +197,7 @@ impl Record {
                     self.run.progress = Some(progress_of(new, old));
                 }
                 let stage = progress.as_ref().map(|progress| stage_reason(progress.stage));
-                let stage = stage.unwrap_or(match self.stage() {
-                    reason::FLUSHING => reason::FLUSHING,
-                    reason::COPYING_METADATA => reason::COPYING_METADATA,
-                    reason::COPYING_DATA => reason::COPYING_DATA,
-                    reason::VERIFYING => reason::VERIFYING,
-                    reason::FINALIZING => reason::FINALIZING,
-                    _ => reason::PREFLIGHT,
-                });
+                let stage = stage.or_else(|| stage_named(self.stage())).unwrap_or(reason::PREFLIGHT);
                 let message = self.attempt_text();
                 self.working(at, stage, &message);
             }

@@ -14,7 +14,17 @@ const LISTED: usize = 20;
 /// Longest entry of a list.
 const ENTRY: usize = 120;
 
-/// The stage as the reason of `Succeeded`.
+/// All stages, in the order of a run.
+const STAGES: [Stage; 6] = [
+    Stage::Preflight,
+    Stage::Flushing,
+    Stage::CopyingMetadata,
+    Stage::CopyingData,
+    Stage::Verifying,
+    Stage::Finalizing,
+];
+
+/// The stage as the reason of `Succeeded`. A new one belongs into [`STAGES`], too.
 pub fn stage_reason(stage: Stage) -> &'static str {
     match stage {
         Stage::Preflight => reason::PREFLIGHT,
@@ -24,6 +34,11 @@ pub fn stage_reason(stage: Stage) -> &'static str {
         Stage::Verifying => reason::VERIFYING,
         Stage::Finalizing => reason::FINALIZING,
     }
+}
+
+/// A reason of `Succeeded` that stands for a stage; none for any other.
+pub fn stage_named(text: &str) -> Option<&'static str> {
+    STAGES.into_iter().map(stage_reason).find(|reason| *reason == text)
 }
 
 /// Progress as people see it.

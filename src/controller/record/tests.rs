@@ -44,6 +44,27 @@ fn running(kind: RunKind) -> Record {
     record
 }
 
+#[test]
+fn a_run_that_says_nothing_for_a_moment_stays_in_the_stage_it_was_in() {
+    for (stage, reason) in [
+        (Stage::Preflight, "Preflight"),
+        (Stage::Flushing, "Flushing"),
+        (Stage::CopyingMetadata, "CopyingMetadata"),
+        (Stage::CopyingData, "CopyingData"),
+        (Stage::Verifying, "Verifying"),
+        (Stage::Finalizing, "Finalizing"),
+    ] {
+        let (mut record, at) = (fresh(BACKUP), moment(BACKUP, 2));
+        let progress = task::Progress { stage, ..task::Progress::default() };
+        record.follow(&at, &Seen::Running { progress: Some(Box::new(progress)), since: None }, false);
+        record.follow(&at, &Seen::Running { progress: None, since: None }, false);
+        assert_eq!(record.stage(), reason);
+    }
+    let mut queued = fresh(BACKUP);
+    queued.follow(&moment(BACKUP, 2), &Seen::Running { progress: None, since: None }, false);
+    assert_eq!(queued.stage(), "Preflight");
+}
+
 fn ending(class: EndClass, report: Option<Report>) -> Ending {
     Ending { class, message: "the message".to_owned(), report, started: None, at: None }
 }
