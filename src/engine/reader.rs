@@ -81,6 +81,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::engine::computed::peak;
+    use crate::storage::FolderStore;
     use crate::storage::fault::{Fault, FaultStore};
     use crate::storage::memory::MemoryService;
 
@@ -157,5 +159,42 @@ mod tests {
         assert!(matches!(error, StoreError::TooLarge { size, most: MIB, .. } if size == 2 * MIB), "{error}");
         assert_eq!(store.most_held(), 0);
         assert_eq!(reader.piece(&store, "0", MIB, 4 * MIB).await.unwrap().len() as u64, MIB);
+    }
+
+    const DIRECTORY: &str = "MEASURED_READER";
+    const PEAK: &str = "at most resident: ";
+
+    /// Reads objects of 1 to 16 MiB out of a directory, which is made where the environment names none.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn objects_of_many_sizes_are_read_one_after_another_and_at_once() {
+        let made = tempfile::tempdir().unwrap();
+        let directory = std::env::var_os(DIRECTORY).map_or(made.path().to_owned(), std::path::PathBuf::from);
+        let sizes: Vec<u64> = (0..60).map(|at| (at * 7 % 16 + 1) * MIB).collect();
+        for (at, size) in sizes.iter().enumerate() {
+            std::fs::File::create(directory.join(at.to_string())).unwrap().set_len(*size).unwrap();
+        }
+        let store = FolderStore::open(&directory).unwrap();
+        let reader = Reader::new(&Limits::default());
+        let reads = stream::iter(sizes.iter().enumerate()).map(|(at, size)| {
+            let (reader, store, key) = (&reader, &store, at.to_string());
+            async move { reader.whole(store, &key, *size).await.map(|held| held.len()) }
+        });
+        let read: Vec<usize> = reads.buffered(reader.at_once()).try_collect().await.unwrap();
+        assert_eq!(read.iter().sum::<usize>() as u64, sizes.iter().sum::<u64>());
+        eprintln!("{PEAK}{}", peak());
+    }
+
+    /// In a process of its own: the measure is that of the whole one.
+    #[test]
+    fn a_reader_takes_less_than_64_mib_whatever_the_sizes_of_what_it_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let test = format!("{module}::objects_of_many_sizes_are_read_one_after_another_and_at_once");
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", "--nocapture", &test]).env(DIRECTORY, directory.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let peak: u64 = said.lines().find_map(|line| line.split_once(PEAK)).unwrap().1.trim().parse().unwrap();
+        assert!(peak < 64 * MIB, "{} MiB", peak / MIB);
     }
 }

@@ -74,6 +74,17 @@ impl Reading {
 
 /// Room made for a whole object by what the service announces; more comes with the bytes.
 const RESERVED: u64 = 64 << 20;
+/// From this size on an object gets ...
+const LARGE: u64 = 1 << 20;
+/// ... memory of its own, which the system has back as soon as it is dropped. What is smaller than 32 MiB comes from what the
+/// allocator has kept of earlier ones, and objects of many sizes leave gaps there that add up to more than they are
+/// (mallopt(3), M_MMAP_THRESHOLD). What is not written to is not resident.
+const OF_ITS_OWN: u64 = 33 << 20;
+
+/// How many bytes to ask the allocator for, for a whole object of so many.
+pub(super) fn room(bytes: u64) -> u64 {
+    if bytes < LARGE { bytes } else { bytes.clamp(OF_ITS_OWN, RESERVED) }
+}
 
 /// Reads a whole object of at most so many bytes. What the service announces is judged before a byte of it is read.
 pub(super) async fn whole(limit: Duration, opened: Opened, most: u64) -> Result<(Bytes, String), Failure> {
@@ -82,7 +93,7 @@ pub(super) async fn whole(limit: Duration, opened: Opened, most: u64) -> Result<
         return Err(Failure::too_large(announced, most));
     }
     let mut body = BytesMut::new();
-    match collect(limit, opened.body, announced.min(RESERVED), most, &mut body).await {
+    match collect(limit, opened.body, room(announced), most, &mut body).await {
         Err(failure) if failure.kind == Kind::TooLong => Err(Failure::too_large(body.len() as u64, most)),
         Err(failure) => Err(failure),
         Ok(()) => Ok((body.freeze(), opened.etag.unwrap_or_default())),
