@@ -45,8 +45,10 @@ impl Screen {
             std::future::pending::<T>().await
         };
         let outcome = tokio::select! {
-            outcome = work => outcome,
+            // In this order, so that even work that ends at once has shown where it was.
+            biased;
             outcome = never => outcome,
+            outcome = work => outcome,
         };
         if let Some(bar) = self.bar() {
             bar.finish_and_clear();
