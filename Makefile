@@ -17,8 +17,8 @@ test: ## every test: check, unit, storage, engine, API server, end to end
 check: ## format, clippy, generated files, licences
 	@tests/check/check
 
-e2e: ## the end-to-end tests alone (ARGS="-k name -x" goes to pytest)
-	@tests/run e2e $(ARGS)
+e2e: ## the end-to-end tests alone, those without and those with outages
+	@tests/run e2e outages
 
 bench: ## operator: time to a running pod, memory; engine: against a bare copy loop (ARGS="engine --quick" for that alone, in short)
 	@tests/run bench $(ARGS)

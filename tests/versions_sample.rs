@@ -107,20 +107,7 @@ async fn a_key_that_is_there_twice_may_come_back_as_either_of_its_rows() {
     let mut task = site.restore_task();
     task.verify = VerifyRestore::Sample;
     task.on_conflict = OnConflict::Replace;
-    let run = milvus_backup_operator::engine::task::Run {
-        uid: "restore-2".into(),
-        namespace: String::new(),
-        name: String::new(),
-        attempt: 1,
-    };
-    let task = milvus_backup_operator::engine::task::Task {
-        version: milvus_backup_operator::engine::task::TASK_VERSION,
-        run,
-        work: Work::Restore(Box::new(task)),
-    };
-    let counters = milvus_backup_operator::engine::progress::Counters::default();
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let report = milvus_backup_operator::engine::run(&task, &counters, &cancel).await;
+    let report = site.run_as("restore-2", Work::Restore(Box::new(task)), 1).await;
     refused(&report, "ContentMismatch", "has another value in field body");
 }
 
@@ -142,20 +129,7 @@ async fn rows_beside_those_of_others_are_not_compared_and_why_is_told() {
     site.target.world().await.lies = Lies { changed_field: Some("body"), ..Lies::default() };
     let mut task = site.restore_task();
     (task.verify, task.on_conflict, task.load) = (VerifyRestore::Sample, OnConflict::Append, Load::None);
-    let run = milvus_backup_operator::engine::task::Run {
-        uid: "restore-2".into(),
-        namespace: String::new(),
-        name: String::new(),
-        attempt: 1,
-    };
-    let task = milvus_backup_operator::engine::task::Task {
-        version: milvus_backup_operator::engine::task::TASK_VERSION,
-        run,
-        work: Work::Restore(Box::new(task)),
-    };
-    let counters = milvus_backup_operator::engine::progress::Counters::default();
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let report = milvus_backup_operator::engine::run(&task, &counters, &cancel).await;
+    let report = site.run_as("restore-2", Work::Restore(Box::new(task)), 1).await;
     done(&report);
     assert_eq!(report.compared_rows, Some(0));
     let warned = report.summary.warnings.join("\n");

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use fake_milvus::FakeMilvus;
 use fake_milvus::site::{Site, Version, done, pair, refused, same};
 use fake_milvus::world::Lies;
-use milvus_backup_operator::engine::progress::Counters;
-use milvus_backup_operator::engine::task::{
-    Load, OnConflict, Report, RestorePath, RestoreTask, Run, TASK_VERSION, Task, VerifyRestore, Work,
-};
+use milvus_backup_operator::engine::task::{Load, OnConflict, Report, RestorePath, RestoreTask, VerifyRestore, Work};
 use milvus_backup_operator::milvus::proto::milvus::IndexDescription;
 use milvus_backup_operator::milvus::proto::schema::{CollectionSchema, FieldSchema, ValueField, value_field};
 use rstest::rstest;
@@ -86,9 +83,7 @@ async fn restore(site: &Site, uid: &str, change: impl FnOnce(&mut RestoreTask)) 
     let mut task = site.restore_task();
     (task.verify, task.load, task.on_conflict) = (VerifyRestore::Sample, Load::All, OnConflict::Replace);
     change(&mut task);
-    let run = Run { uid: uid.into(), namespace: String::new(), name: String::new(), attempt: 1 };
-    let task = Task { version: TASK_VERSION, run, work: Work::Restore(Box::new(task)) };
-    milvus_backup_operator::engine::run(&task, &Counters::default(), &tokio_util::sync::CancellationToken::new()).await
+    site.run_as(uid, Work::Restore(Box::new(task)), 1).await
 }
 
 /// Rows by their keys.

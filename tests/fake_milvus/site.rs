@@ -162,6 +162,11 @@ impl Site {
 
     pub async fn run(&self, work: Work, attempt: u32) -> Report {
         let uid = if matches!(work, Work::Backup(_)) { "backup-1" } else { "restore-1" };
+        self.run_as(uid, work, attempt).await
+    }
+
+    /// A run that is another than the usual one of its kind.
+    pub async fn run_as(&self, uid: &str, work: Work, attempt: u32) -> Report {
         let run = Run { uid: uid.into(), namespace: String::new(), name: String::new(), attempt };
         let task = Task { version: TASK_VERSION, run, work };
         engine::run(&task, &Counters::default(), &CancellationToken::new()).await

@@ -14,9 +14,9 @@ operator_image() { # prints the image's reference; its archive is $(image_archiv
   out=$(image_archive "$IMAGE_NAME:$hash")
   if [ ! -e "$out" ]; then
     mkdir -p "$(dirname "$out")"
-    python3 "$ENV_SRC/kube/mkoci.py" -o "$out.new" -r "$IMAGE_NAME:$hash" --bin "$binary:/milvus-backup" --file "$CA_BUNDLE:$CA_BUNDLE" \
+    python3 "$ENV_SRC/kube/mkoci.py" -o "$out.$BASHPID" -r "$IMAGE_NAME:$hash" --bin "$binary:/milvus-backup" --file "$CA_BUNDLE:$CA_BUNDLE" \
       --user 65532:65532 --entrypoint /milvus-backup >&2
-    mv "$out.new" "$out"
+    mv "$out.$BASHPID" "$out" # two environments may make it at a time
   fi
   echo "$IMAGE_NAME:$hash"
 }
